@@ -1,0 +1,37 @@
+"""Read and write N-dimensional arrays in the Zarr formats, version 2 and 3, from any store.
+
+The way of the data: `Array` turns a selection into requests for chunks (``indexing``), the
+``engine`` fetches them from the store and runs them through the array's codecs (``pipeline``).
+"""
+
+from __future__ import annotations
+
+from chunkstore import errors
+from chunkstore.api import create_array, create_group, open, open_array, open_group
+from chunkstore.array import Array
+from chunkstore.group import Group
+from chunkstore.options import Options
+from chunkstore.stores.base import Store
+from chunkstore.stores.local import LocalStore
+from chunkstore.stores.memory import MemoryStore
+
+__all__ = [
+    "Array",
+    "Group",
+    "LocalStore",
+    "MemoryStore",
+    "Options",
+    "Store",
+    "create_array",
+    "create_group",
+    "errors",
+    "open",
+    "open_array",
+    "open_group",
+]
+
+__version__ = "0.1.0"
+
+for _name in set(__all__) - {"errors"}:
+    globals()[_name].__module__ = __name__
+del _name

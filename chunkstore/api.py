@@ -1,0 +1,316 @@
+"""The door: opening and creating arrays and groups.
+
+Floor 8. Resolves the store, reads the mode and hands over; what the arguments mean is decided
+below. The names and parameters are zarr-python's where it has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from chunkstore import array as arrays
+from chunkstore import documents
+from chunkstore import group as groups
+from chunkstore.array import Array
+from chunkstore.errors import InvalidArgumentError
+from chunkstore.group import Group
+from chunkstore.keys import normalize_path
+from chunkstore.options import Options
+from chunkstore.stores.base import Store
+from chunkstore.stores.resolve import resolve
+
+__all__ = ["create_array", "create_group", "open", "open_array", "open_group"]
+
+Mode = Literal["r", "r+", "a", "w", "w-"]
+_MODES = ("r", "r+", "a", "w", "w-")
+
+
+def open(
+    store: Any,
+    *,
+    path: str | None = None,
+    mode: Mode | None = None,
+    zarr_format: Literal[2, 3] | None = None,
+    options: Options | None = None,
+) -> Array | Group:
+    """Open whatever is at a path, an array or a group.
+
+    Parameters
+    ----------
+    store : Store, str, Path
+        A store, a folder, or a URL.
+    path : str, optional
+        Path in the store; the root by default.
+    mode : {"r", "r+", "a", "w", "w-"}, optional
+        ``"r"`` reads only, ``"r+"`` (the default) reads and writes what exists, ``"a"`` makes a
+        group where nothing is, ``"w"`` replaces what is there by an empty group, ``"w-"`` makes a
+        group and refuses to replace.
+    zarr_format : {2, 3}, optional
+        Look for, or make, this format only. By default version 3 is looked for first, and made.
+    options : Options, optional
+        Run settings of the handle.
+
+    Returns
+    -------
+    Array or Group
+
+    Raises
+    ------
+    NodeNotFoundError
+        If nothing is there.
+    MetadataError
+        If the document is damaged, or of a format that is not known.
+
+    Notes
+    -----
+    One request for a version 3 node.
+    """
+    where, at, mode = _place(store, path, mode or "r+")
+    if mode in ("w", "w-"):
+        return _create_group(where, at, mode, zarr_format, None, options)
+    metadata = documents.read_node(where, at, zarr_format=zarr_format)
+    if metadata is None:
+        if mode == "a":
+            return _create_group(where, at, mode, zarr_format, None, options)
+        raise documents.not_found(where, at)
+    return groups.open_node(
+        where, at, metadata, options=options or Options(), read_only=mode == "r"
+    )
+
+
+def open_array(
+    store: Any,
+    *,
+    path: str | None = None,
+    mode: Mode = "a",
+    zarr_format: Literal[2, 3] | None = None,
+    options: Options | None = None,
+    **arguments: Any,
+) -> Array:
+    """Open an array, or make one where the mode says so.
+
+    Parameters
+    ----------
+    store, path, zarr_format, options
+        As in `open`.
+    mode : {"r", "r+", "a", "w", "w-"}
+        As in `open`, for an array: with ``"a"``, ``"w"`` and ``"w-"`` an array that is made takes
+        its shape and dtype from `arguments`.
+    **arguments
+        Of `create_array`; used only if an array is made.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If nothing is there and none was to be made.
+    NodeTypeError
+        If a group is there.
+    """
+    where, at, mode = _place(store, path, mode)
+    metadata = None if mode in ("w", "w-") else documents.read_node(
+        where, at, zarr_format=zarr_format
+    )  # fmt: skip
+    if metadata is not None:
+        found = documents.require_array(metadata, where, at)
+        return arrays.open_node_array(
+            where, at, found, options=options or Options(), read_only=mode == "r"
+        )
+    if mode in ("r", "r+") or (mode == "a" and not arguments):
+        raise documents.not_found(where, at)
+    return arrays.create(
+        where,
+        at,
+        overwrite=mode == "w",
+        options=options or Options(),
+        zarr_format=zarr_format or 3,
+        **arguments,
+    )
+
+
+def open_group(
+    store: Any,
+    *,
+    path: str | None = None,
+    mode: Mode = "a",
+    zarr_format: Literal[2, 3] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    options: Options | None = None,
+) -> Group:
+    """Open a group, or make one where the mode says so.
+
+    Parameters
+    ----------
+    store, path, mode, zarr_format, options
+        As in `open`.
+    attributes : mapping, optional
+        Of a group that is made.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If nothing is there and none was to be made.
+    NodeTypeError
+        If an array is there.
+    """
+    where, at, mode = _place(store, path, mode)
+    if mode in ("w", "w-"):
+        return _create_group(where, at, mode, zarr_format, attributes, options)
+    metadata = documents.read_node(where, at, zarr_format=zarr_format)
+    if metadata is None:
+        if mode == "a":
+            return _create_group(where, at, mode, zarr_format, attributes, options)
+        raise documents.not_found(where, at)
+    found = documents.require_group(metadata, where, at)
+    return Group(where, at, found, options=options or Options(), read_only=mode == "r")
+
+
+def create_array(
+    store: Any,
+    *,
+    name: str | None = None,
+    shape: int | Sequence[int] | None = None,
+    dtype: Any = None,
+    data: Any = None,
+    chunks: int | Sequence[int] | str = "auto",
+    filters: Any = "auto",
+    compressors: Any = "auto",
+    serializer: Any = "auto",
+    fill_value: Any = None,
+    order: Literal["C", "F"] | None = None,
+    zarr_format: Literal[2, 3] = 3,
+    attributes: Mapping[str, Any] | None = None,
+    chunk_key_encoding: Any = None,
+    dimension_names: Sequence[str | None] | None = None,
+    overwrite: bool = False,
+    pending: bool = False,
+    options: Options | None = None,
+) -> Array:
+    """Make an array.
+
+    Parameters
+    ----------
+    store : Store, str, Path
+        A store, a folder, or a URL.
+    name : str, optional
+        Path in the store; the root by default. Groups above it are made where missing.
+    shape : int or tuple of int
+        Extent along each axis; may be left out with `data`.
+    dtype : dtype-like
+        Type of the elements; may be left out with `data`. ``str`` stores text of any length.
+    data : array-like, optional
+        Values to write at once; the array exists for readers only when they are written.
+    chunks : tuple of int, int or "auto"
+        Shape of a chunk. "auto" aims at about 1 MiB.
+    filters, compressors : codec, sequence of codecs, None or "auto"
+        Codecs before and after the elements are laid out as bytes, in the order of encoding, as
+        objects of chunkstore, numcodecs or zarr-python, or dicts. "auto" compresses with
+        Zstandard; None leaves the bytes as they are.
+    serializer : codec or "auto"
+        The codec that lays elements out as bytes (version 3).
+    fill_value : scalar, optional
+        What unwritten elements read as; zero, false or empty text by default.
+    order : {"C", "F"}, optional
+        Layout of a stored chunk. The array reads the same either way.
+    zarr_format : {2, 3}
+        Format to write.
+    attributes : mapping, optional
+        JSON values to keep with the array.
+    chunk_key_encoding : dict or str, optional
+        Such as ``{"name": "v2", "separator": "."}``.
+    dimension_names : sequence of str or None, optional
+        One for each axis (version 3).
+    overwrite : bool
+        Replace what is at the path. Only Zarr data is ever deleted.
+    pending : bool
+        Hold the array back from readers until `Array.publish` is called.
+    options : Options, optional
+        Run settings of the handle.
+
+    Returns
+    -------
+    Array
+
+    Raises
+    ------
+    NodeExistsError
+        If something is at the path and `overwrite` is false.
+    InvalidArgumentError
+        If an argument cannot be meant.
+
+    Examples
+    --------
+    >>> a = create_array(None, shape=(3, 4), dtype="f4", fill_value=float("nan"))
+    >>> a[0, 0]
+    np.float32(nan)
+    """
+    return arrays.create(
+        resolve(store),
+        normalize_path(name),
+        shape=shape,
+        dtype=dtype,
+        data=data,
+        chunks=chunks,
+        filters=filters,
+        compressors=compressors,
+        serializer=serializer,
+        fill_value=fill_value,
+        order=order,
+        zarr_format=zarr_format,
+        attributes=attributes,
+        chunk_key_encoding=chunk_key_encoding,
+        dimension_names=dimension_names,
+        overwrite=overwrite,
+        pending=pending,
+        options=options or Options(),
+    )
+
+
+def create_group(
+    store: Any,
+    *,
+    path: str | None = None,
+    zarr_format: Literal[2, 3] = 3,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    options: Options | None = None,
+) -> Group:
+    """Make a group; parameters and errors as in `create_array`.
+
+    Examples
+    --------
+    >>> create_group(None, attributes={"title": "winds"}).attrs["title"]
+    'winds'
+    """
+    return groups.create_group(
+        resolve(store),
+        normalize_path(path),
+        attributes=attributes,
+        overwrite=overwrite,
+        zarr_format=zarr_format,
+        options=options or Options(),
+    )
+
+
+def _place(store: Any, path: str | None, mode: Mode) -> tuple[Store, str, Mode]:
+    if mode not in _MODES:
+        raise InvalidArgumentError(f"mode must be one of {_MODES}, got {mode!r}")
+    return resolve(store, read_only=mode == "r"), normalize_path(path), mode
+
+
+def _create_group(
+    store: Store,
+    path: str,
+    mode: Mode,
+    zarr_format: int | None,
+    attributes: Mapping[str, Any] | None,
+    options: Options | None,
+) -> Group:
+    return groups.create_group(
+        store,
+        path,
+        attributes=attributes,
+        overwrite=mode == "w",
+        zarr_format=zarr_format or 3,
+        options=options or Options(),
+    )

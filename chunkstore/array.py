@@ -1,0 +1,472 @@
+"""`Array`: an N-dimensional array whose chunks are values of a store.
+
+Floor 6. Turns what a user asks into a request and hands it to the engine; adds numpy's rules for
+shapes, broadcasting and casts. Holds no data.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from chunkstore import documents
+from chunkstore import metadata as formats
+from chunkstore.dtypes import from_numpy
+from chunkstore.display import Facts, as_html, as_text, human_bytes
+from chunkstore.engine import Engine
+from chunkstore.errors import InvalidArgumentError, MetadataError, SelectionError
+from chunkstore.indexing import Request, basic_request
+from chunkstore.layout import array_metadata
+from chunkstore.metadata.model import ArrayMetadata, metadata_error
+from chunkstore.options import Options
+from chunkstore.pipeline import Pipeline, pipeline_problems
+from chunkstore.stores.base import Store
+from chunkstore.types import NDArray, Selection, Shape
+
+__all__ = ["Array"]
+
+
+class Array:
+    """An array in a store. Made by `open_array` and `create_array`, not by calling the class.
+
+    Reading and writing with ``[]`` follow numpy: integers, slices with any step, Ellipsis and
+    None, broadcasting on assignment. Whole chunks are read and written by several threads.
+
+    Notes
+    -----
+    A handle holds the metadata as it was when it was opened. Threads may share it. It pickles as
+    a small description (store, path, documents, options), and unpickling does no I/O.
+
+    Writes that cover a chunk replace it. Writes that cover a part read, merge and replace it as
+    one step among the threads of this process.
+
+    Examples
+    --------
+    >>> import chunkstore
+    >>> a = chunkstore.create_array(chunkstore.MemoryStore(), shape=(4, 6), chunks=(2, 3), dtype="i4")
+    >>> a[1] = range(6)
+    >>> a[:2, ::-2]
+    array([[0, 0, 0],
+           [5, 3, 1]], dtype=int32)
+    """
+
+    __slots__ = ("_engine", "_pending", "_read_only", "_token")
+
+    def __init__(self, engine: Engine, *, read_only: bool = False, pending: bool = False) -> None:
+        self._engine = engine
+        self._read_only = read_only
+        self._pending = pending
+        self._token = secrets.token_hex(16)
+
+    # -- what the array is ----------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The store that holds the chunks."""
+        return self._engine.store
+
+    @property
+    def path(self) -> str:
+        """Path in the store, without a slash at either end; the root is ``""``."""
+        return self._engine.path
+
+    @property
+    def name(self) -> str:
+        """Path with a slash in front."""
+        return f"/{self.path}"
+
+    @property
+    def basename(self) -> str:
+        """Last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def metadata(self) -> ArrayMetadata:
+        """All that the documents say."""
+        return self._engine.metadata
+
+    @property
+    def options(self) -> Options:
+        """Run settings of this handle."""
+        return self._engine.options
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writes through this handle are refused."""
+        return self._read_only or self.store.read_only
+
+    @property
+    def shape(self) -> Shape:
+        """Extent along each axis, in elements."""
+        return self.metadata.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements in memory."""
+        return self.metadata.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements in memory."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def chunks(self) -> Shape:
+        """Shape of the unit of reading."""
+        return self.metadata.grid.chunk_shape
+
+    @property
+    def shards(self) -> Shape | None:
+        """Shape of the unit of writing where it holds several chunks, else None."""
+        return None
+
+    @property
+    def write_unit(self) -> Shape:
+        """Shape of the smallest part that two writers may write at once without care."""
+        return self.shards or self.chunks
+
+    @property
+    def cdata_shape(self) -> Shape:
+        """Number of chunks along each axis."""
+        return self.metadata.grid.grid_shape
+
+    @property
+    def nchunks(self) -> int:
+        """Number of chunks, stored or not."""
+        return self.metadata.grid.n_chunks
+
+    @property
+    def fill_value(self) -> Any:
+        """What elements read as that were never written; None where version 2 leaves it open."""
+        return self.metadata.fill_value
+
+    @property
+    def dimension_names(self) -> tuple[str | None, ...] | None:
+        """Name of each axis, or None where there are none."""
+        return self.metadata.dimension_names
+
+    @property
+    def attrs(self) -> documents.Attributes:
+        """The user's attributes; changes are written through."""
+        return documents.Attributes(self)
+
+    # -- reading and writing --------------------------------------------------------------------
+
+    def __getitem__(self, selection: Selection) -> Any:
+        return self.read(selection)
+
+    def __setitem__(self, selection: Selection, value: Any) -> None:
+        self.write(selection, value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        if copy is False:
+            raise ValueError("an array in a store cannot be had without a copy")
+        values = self.read(...)
+        return values if dtype is None else values.astype(dtype)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
+
+    def read(self, selection: Selection = ..., *, out: NDArray | None = None) -> Any:
+        """Read a selection.
+
+        Parameters
+        ----------
+        selection
+            As between brackets; the whole array by default.
+        out : numpy.ndarray, optional
+            Writable memory for the result, of its shape and this array's dtype, in any layout.
+
+        Returns
+        -------
+        numpy.ndarray or numpy scalar
+            A new array, or `out`. A scalar where integers pick one element.
+
+        Raises
+        ------
+        SelectionError
+            If the selection does not fit the array.
+        ChunkError
+            If a stored chunk cannot be decoded; it names the key.
+
+        Notes
+        -----
+        One request to the store for each chunk touched; holds the result and one decoded chunk a
+        thread, less where chunks decode straight into the result.
+        """
+        request = basic_request(selection, self.shape)
+        if out is None:
+            buffer = np.empty(request.buffer_shape, self.dtype)
+            self._engine.read(request, buffer)
+            result = buffer.reshape(request.result_shape)
+            return result[()] if _picks_one(selection, result) else result
+        self._check_out(out, request)
+        self._engine.read(request, out.reshape(request.buffer_shape))
+        return out
+
+    def write(self, selection: Selection, value: Any) -> None:
+        """Write values to a selection.
+
+        Parameters
+        ----------
+        selection
+            As between brackets.
+        value : array-like
+            Broadcast to the selection's shape, by numpy's rules.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the values do not broadcast, or the cast to this array's type could lose more than
+            precision: floats to integers, integers out of range.
+        SelectionError
+            If the selection does not fit the array.
+        ReadOnlyError
+            If the handle is read-only.
+
+        Notes
+        -----
+        One write to the store for each chunk touched, and a read before it where the selection
+        covers a part of the chunk.
+        """
+        documents.check_open_for_writing(self.read_only, repr(self))
+        request = basic_request(selection, self.shape)
+        values = _castable(value, self.metadata, what=repr(self))
+        self._engine.write(request, _broadcast(values, request))
+
+    # -- handles --------------------------------------------------------------------------------
+
+    def with_options(self, **changes: Any) -> Array:
+        """Give a handle on the same array with some run settings changed; see `Options`."""
+        engine = self._engine
+        settings = {name: getattr(engine.options, name) for name in Options.__slots__}
+        options = Options(**{**settings, **changes})
+        engine = Engine(engine.store, engine.path, engine.metadata, engine.pipeline, options)
+        return Array(engine, read_only=self._read_only, pending=self._pending)
+
+    def publish(self) -> None:
+        """Make an array that was created with ``pending=True`` exist for readers.
+
+        To be called when all its chunks are written. Does nothing on an array that exists.
+        """
+        if self._pending:
+            documents.publish(self.store, self.path, self.metadata)
+            self._pending = False
+
+    def change_metadata(self, change: Callable[[ArrayMetadata], ArrayMetadata]) -> None:
+        """Change the stored documents in one step, and this handle with them."""
+        documents.check_open_for_writing(self.read_only, repr(self))
+        if self._pending:
+            metadata = change(self.metadata)
+        else:
+            metadata = documents.update_node(self.store, self.path, self.metadata, change)
+        engine = self._engine
+        self._engine = Engine(
+            engine.store, engine.path, metadata, engine.pipeline, engine.options
+        )
+
+    def update_attributes(self, attributes: Mapping[str, Any]) -> Array:
+        """Set several attributes in one write; returns the handle."""
+        self.attrs.update(attributes)
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        encoded = formats.encode(self.path, self.metadata)
+        return _restore, (
+            self.store, self.path, tuple(encoded.items()), self.options, self._read_only,
+            self._pending,
+        )  # fmt: skip
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        # Dask names results by what they are made of, and a handle does not know its chunks'
+        # content. A token of its own for each handle is never reused for other data.
+        return ("chunkstore.Array", self._token)
+
+    # -- for people -----------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<Array {self.name} {self.shape} {self.dtype} in {self.store!r}>"
+
+    def _facts(self) -> Facts:
+        metadata = self.metadata
+        codecs = ", ".join(spec.name for spec in metadata.codecs)
+        facts: list[tuple[str, object]] = [
+            ("path", self.name),
+            ("store", self.store),
+            ("format", f"Zarr v{metadata.zarr_format}"),
+            ("shape", self.shape),
+            ("data type", metadata.data_type.name),
+            ("chunks", f"{self.chunks}, {self.nchunks} in all"),
+            ("codecs", codecs),
+            ("fill value", self.fill_value),
+            ("in memory", human_bytes(self.nbytes)),
+        ]
+        if self.dimension_names is not None:
+            facts.insert(4, ("dimensions", self.dimension_names))
+        return facts
+
+    @property
+    def info(self) -> str:
+        """What the array is, in a few lines; asks the store for nothing."""
+        return as_text("Array", self._facts())
+
+    def _repr_html_(self) -> str:
+        return as_html("Array", self._facts())
+
+    def _check_out(self, out: NDArray, request: Request) -> None:
+        if out.shape != request.result_shape or out.dtype != self.dtype:
+            raise InvalidArgumentError(
+                f"out must have shape {request.result_shape} and dtype {self.dtype}, got "
+                f"{out.shape} and {out.dtype}"
+            )
+        if not out.flags.writeable:
+            raise InvalidArgumentError("out must be writable")
+
+
+def open_node_array(
+    store: Store, path: str, metadata: ArrayMetadata, *, options: Options, read_only: bool
+) -> Array:
+    """Make the handle on an array whose metadata was read."""
+    pipeline = _pipeline(metadata, f"{formats.primary_key(path, metadata)!r} in {store!r}")
+    return Array(Engine(store, path, metadata, pipeline, options), read_only=read_only)
+
+
+def create(
+    store: Store,
+    path: str,
+    *,
+    shape: Any = None,
+    dtype: Any = None,
+    data: Any = None,
+    overwrite: bool = False,
+    pending: bool = False,
+    options: Options,
+    **layout: Any,
+) -> Array:
+    """Lay an array out, make it in a store and write its data; see `chunkstore.create_array`."""
+    if data is not None:
+        data = np.asarray(data, None if dtype is None else _holder(data, from_numpy(dtype).dtype))
+        shape = data.shape if shape is None else shape
+        dtype = data.dtype if dtype is None else dtype
+    if shape is None or dtype is None:
+        raise InvalidArgumentError("to create an array give shape and dtype, or data")
+    metadata = array_metadata(shape=shape, dtype=dtype, **layout)
+    pipeline = _pipeline(metadata, "the new array's metadata")
+    # With data the document comes last: a reader never finds an array that is half written.
+    held_back = pending or data is not None
+    documents.make_node(store, path, metadata, overwrite=overwrite, pending=held_back)
+    made = Array(Engine(store, path, metadata, pipeline, options), pending=held_back)
+    if data is not None:
+        made[...] = data
+        if not pending:
+            made.publish()
+    return made
+
+
+def _pipeline(metadata: ArrayMetadata, document: str) -> Pipeline:
+    made = pipeline_problems(metadata)
+    if isinstance(made, Pipeline):
+        return made
+    raise metadata_error(document, made)
+
+
+@lru_cache(maxsize=256)
+def _prepared(path: str, encoded: tuple[tuple[str, bytes], ...]) -> tuple[ArrayMetadata, Pipeline]:
+    """Parse documents and make the pipeline, once for each array that a process works on."""
+    values = dict(encoded)
+    key = encoded[-1][0]
+    beside = formats.attributes_key(key)
+    attributes = None if beside is None else values.get(beside)
+    metadata = formats.decode(key, values[key], attributes, store="a pickled array")
+    if not isinstance(metadata, ArrayMetadata):
+        raise MetadataError("a pickled array holds the document of a group")
+    return metadata, _pipeline(metadata, key)
+
+
+def _restore(
+    store: Store,
+    path: str,
+    encoded: tuple[tuple[str, bytes], ...],
+    options: Options,
+    read_only: bool,
+    pending: bool,
+) -> Array:
+    metadata, pipeline = _prepared(path, encoded)
+    engine = Engine(store, path, metadata, pipeline, options)
+    return Array(engine, read_only=read_only, pending=pending)
+
+
+def _picks_one(selection: Selection, result: NDArray) -> bool:
+    """Whether numpy would give a scalar: no axis is left, and no Ellipsis asked for an array."""
+    entries = selection if isinstance(selection, tuple) else (selection,)
+    return result.ndim == 0 and not any(entry is Ellipsis for entry in entries)
+
+
+def _castable(value: Any, metadata: ArrayMetadata, *, what: str) -> NDArray:
+    """Give the value as an array that may be cast to the stored type; refuse what loses data."""
+    dtype = metadata.dtype
+    try:
+        if isinstance(value, (bool, int, float, complex, str)) or dtype.kind in "TO":
+            values = np.asarray(value, _holder(value, dtype))
+        else:
+            values = np.asarray(value)
+            if not values.size:
+                values = values.astype(dtype)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"cannot write {value!r} to {what}: {error}") from error
+    if values.dtype == dtype:
+        return values
+    if not np.can_cast(values.dtype, dtype, "same_kind"):
+        raise InvalidArgumentError(
+            f"cannot write values of {values.dtype} to {what}: the cast could lose more than "
+            f"precision. Convert them first, for example with .astype({dtype.name!r})"
+        )
+    if dtype.kind in "iu" and not np.can_cast(values.dtype, dtype):
+        limits = np.iinfo(dtype)
+        low, high = int(values.min()), int(values.max())
+        if low < limits.min or high > limits.max:
+            raise InvalidArgumentError(
+                f"cannot write values from {low} to {high} to {what}: {dtype} holds {limits.min} "
+                f"to {limits.max}"
+            )
+    return values
+
+
+def _holder(value: Any, dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Give the dtype to read a Python scalar as: the stored one, unless that would cut it."""
+    if isinstance(value, float) and dtype.kind in "iub":
+        return None
+    if isinstance(value, complex) and dtype.kind != "c":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and dtype.kind == "b":
+        return None
+    return dtype
+
+
+def _broadcast(values: NDArray, request: Request) -> NDArray:
+    shape = request.result_shape
+    while values.ndim > len(shape) and values.shape[0] == 1:
+        values = values[0]
+    try:
+        return np.broadcast_to(values, shape).reshape(request.buffer_shape)
+    except ValueError as error:
+        raise SelectionError(
+            f"could not broadcast input array from shape {values.shape} into shape {shape}"
+        ) from error

@@ -1,0 +1,114 @@
+"""The ``chunkstore`` command.
+
+Floor 9. Holds the commands that need nothing but chunkstore; further ones are loaded from the
+entry-point group ``chunkstore.commands``: each entry point is a function that is given the
+sub-parsers and adds its own, with ``run`` set to a function from the parsed arguments to an exit
+code. The parser is argparse's, so that the command works without any extra installed.
+
+Exit codes: 0 done, 1 failed with a message, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+
+from chunkstore.api import open
+from chunkstore.array import Array
+from chunkstore.errors import ChunkStoreError
+from chunkstore.group import Group
+
+__all__ = ["build_parser", "main"]
+
+COMMANDS = "chunkstore.commands"
+
+Subparsers = argparse._SubParsersAction  # the only name argparse gives this type
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = parsed.run
+    try:
+        return run(parsed)
+    except ChunkStoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: nothing that was being written will open as complete", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser with every command, those of other packages included."""
+    parser = argparse.ArgumentParser(
+        prog="chunkstore", description="Look into Zarr stores and run jobs over them."
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_node_command(subparsers, "info", _info, "say what an array or group is")
+    _add_node_command(subparsers, "tree", _tree, "show the members of a group, at any depth")
+    for entry_point in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
+        try:
+            register = entry_point.load()
+        except ImportError as error:
+            _add_missing(subparsers, entry_point.name, error)
+        else:
+            register(subparsers)
+    return parser
+
+
+def _add_node_command(
+    subparsers: Subparsers[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    what: str,
+) -> None:
+    parser = subparsers.add_parser(name, help=what, description=f"{what.capitalize()}.")
+    parser.add_argument("store", metavar="STORE", help="a folder")
+    parser.add_argument("path", metavar="PATH", nargs="?", default="", help="path in the store")
+    parser.set_defaults(run=run)
+
+
+def _add_missing(
+    subparsers: Subparsers[argparse.ArgumentParser], name: str, error: ImportError
+) -> None:
+    """Keep a command that cannot be loaded in the help, and say what it lacks when it is run."""
+    package = (error.name or str(error)).partition(".")[0]
+    hint = f"needs {package}: pip install 'chunkstore[all]'"
+
+    def run(_: argparse.Namespace) -> int:
+        print(f"error: the command {name!r} {hint}", file=sys.stderr)
+        return 1
+
+    parser = subparsers.add_parser(name, help=f"({hint})", add_help=False)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    parser.set_defaults(run=run)
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    print(open(arguments.store, path=arguments.path, mode="r").info)
+    return 0
+
+
+def _tree(arguments: argparse.Namespace) -> int:
+    node = open(arguments.store, path=arguments.path, mode="r")
+    print(_line(node, node.name))
+    if isinstance(node, Group):
+        _print_members(node, "")
+    return 0
+
+
+def _print_members(group: Group, indent: str) -> None:
+    members = list(group.members())
+    for i, (name, member) in enumerate(members):
+        last = i == len(members) - 1
+        print(f"{indent}{'└── ' if last else '├── '}{_line(member, name)}")
+        if isinstance(member, Group):
+            _print_members(member, indent + ("    " if last else "│   "))
+
+
+def _line(node: Array | Group, name: str) -> str:
+    return f"{name} {node.shape} {node.metadata.data_type.name}" if isinstance(node, Array) else name

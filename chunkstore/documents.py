@@ -1,0 +1,319 @@
+"""Nodes in a store: reading, making, changing and deleting their metadata documents.
+
+Floor 5. A node exists when its document does, so the order of steps is what keeps data safe: to
+make a node the document is written last, to delete one it goes first, and a change is one atomic
+update. A process killed in between leaves bytes that nothing reads, never a node that reads wrong.
+
+An array whose chunks are still being written by a job has no document yet but a mark, the key
+``__pending__``, which holds the documents to be. Readers skip names that start with ``__``.
+
+Source: Zarr v3 core, "Hierarchy", "Storage"; Zarr v2, "Hierarchies".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, Protocol, TypeVar
+
+from chunkstore import metadata as formats
+from chunkstore.errors import (
+    InvalidArgumentError,
+    NodeExistsError,
+    NodeNotFoundError,
+    NodeTypeError,
+    ReadOnlyError,
+)
+from chunkstore.keys import RESERVED_PREFIX, join, node_name_problem, prefix_of
+from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
+from chunkstore.stores.base import Store
+from chunkstore.types import Buffer
+
+__all__ = [
+    "PENDING",
+    "Attributes",
+    "child_names",
+    "delete_node",
+    "make_node",
+    "publish",
+    "read_node",
+    "update_node",
+]
+
+PENDING = "__pending__"
+"""Name of the mark of an array that a job is still writing."""
+
+NodeMetadata = ArrayMetadata | GroupMetadata
+_N = TypeVar("_N", ArrayMetadata, GroupMetadata)
+
+
+def read_node(store: Store, path: str, *, zarr_format: int | None = None) -> NodeMetadata | None:
+    """Read the metadata of the node at a path; None if there is none.
+
+    Version 3 is looked for first. One request for a version 3 node; up to four for version 2.
+    """
+    for key in formats.document_keys(path, zarr_format=zarr_format):
+        value = store.get(key)
+        if value is not None:
+            beside = formats.attributes_key(key)
+            attributes = None if beside is None else store.get(beside)
+            return formats.decode(key, value, attributes, store=repr(store))
+    return None
+
+
+def not_found(store: Store, path: str) -> NodeNotFoundError:
+    """Make the error for a path without a node, saying what is there instead."""
+    what = f"no array or group at {path or '/'!r} in {store!r}"
+    if store.exists(join(path, PENDING)):
+        hint = "a job is writing an array there, or was interrupted; run it again to finish"
+    else:
+        found = store.list_dir(prefix_of(path))
+        n = len(found.keys) + len(found.prefixes)
+        hint = (
+            f"{n} other entries are there, but no zarr.json, .zarray or .zgroup"
+            if n
+            else "nothing is stored there"
+        )
+    return NodeNotFoundError(f"{what}: {hint}", store=store, path=path)
+
+
+def make_node(
+    store: Store, path: str, metadata: NodeMetadata, *, overwrite: bool, pending: bool = False
+) -> None:
+    """Make a node, and the groups above it where they are missing.
+
+    Parameters
+    ----------
+    store, path, metadata
+        Where and what.
+    overwrite : bool
+        Delete what is there, if it is a node or the remains of one.
+    pending : bool
+        Only mark the place; `publish` makes the node.
+
+    Raises
+    ------
+    NodeExistsError
+        If something is there and `overwrite` is false, or if it is not Zarr's.
+    """
+    store.check_writable()
+    _check_place(store, path, metadata.zarr_format)
+    _clear_place(store, path, is_array=isinstance(metadata, ArrayMetadata), overwrite=overwrite)
+    if pending:
+        documents = formats.encode(path, metadata)
+        store.set(join(path, PENDING), documents[formats.primary_key(path, metadata)])
+        return
+    _write_documents(store, path, metadata)
+
+
+def publish(store: Store, path: str, metadata: ArrayMetadata) -> None:
+    """Make a pending array exist: its document, then the end of its mark."""
+    _write_documents(store, path, metadata)
+    store.delete(join(path, PENDING))
+
+
+def delete_node(store: Store, path: str) -> None:
+    """Delete a node and all below it; its documents go first, so it stops existing at once."""
+    store.check_writable()
+    for key in formats.document_keys(path):
+        store.delete(key)
+    store.delete_prefix(prefix_of(path))
+
+
+def update_node(store: Store, path: str, metadata: _N, change: Callable[[_N], _N]) -> _N:
+    """Change a node's documents as they are stored now, in one atomic step a document.
+
+    Parameters
+    ----------
+    metadata
+        What is known of the node; tells which documents it has.
+    change : callable
+        From the stored metadata to the new one.
+
+    Returns
+    -------
+    metadata
+        As it was written.
+    """
+    primary = formats.primary_key(path, metadata)
+    beside = formats.attributes_key(primary)
+    result = metadata
+    key = primary if beside is None else beside
+
+    def modify(stored: bytes | None) -> Buffer:
+        nonlocal result
+        document = stored if beside is None else store.get(primary)
+        if document is None:
+            raise not_found(store, path)
+        attributes = None if beside is None else stored
+        current = formats.decode(primary, document, attributes, store=repr(store))
+        if type(current) is not type(metadata):
+            raise NodeTypeError(f"{path or '/'!r} in {store!r} has changed its kind", path=path)
+        result = change(current)  # type: ignore[arg-type]
+        return formats.encode(path, result)[key]
+
+    store.update(key, modify)
+    return result
+
+
+def child_names(store: Store, path: str) -> Iterator[str]:
+    """Iterate over names below a path that may be nodes, in sorted order; one listing."""
+    for prefix in store.list_dir(prefix_of(path)).prefixes:
+        name = prefix[:-1].rpartition("/")[2]
+        if not name.startswith(RESERVED_PREFIX):
+            yield name
+
+
+class _Node(Protocol):
+    """What `Attributes` needs of its owner."""
+
+    def change_metadata(self, change: Callable[[Any], Any]) -> None: ...
+
+    @property
+    def metadata(self) -> NodeMetadata: ...
+
+
+class Attributes(MutableMapping[str, Any]):
+    """The user's attributes of an array or group, written through at every change.
+
+    Reading shows what was there when the node was opened, or last changed through this handle.
+    A change reads the stored document again, so two handles that set different attributes both
+    keep theirs. Values are JSON: numpy scalars and arrays become numbers and lists.
+    """
+
+    __slots__ = ("_node",)
+
+    def __init__(self, node: _Node) -> None:
+        self._node = node
+
+    def __repr__(self) -> str:
+        return f"Attributes({self.asdict()!r})"
+
+    def __getitem__(self, name: str) -> Any:
+        return self._node.metadata.attributes[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    def __delitem__(self, name: str) -> None:
+        self[name]
+        self._node.change_metadata(
+            lambda stored: stored.replace(
+                attributes={k: v for k, v in stored.attributes.items() if k != name}
+            )
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._node.metadata.attributes)
+
+    def __len__(self) -> int:
+        return len(self._node.metadata.attributes)
+
+    def asdict(self) -> dict[str, Any]:
+        """Give the attributes as a plain dict, a copy."""
+        return dict(self._node.metadata.attributes)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set several attributes in one write."""
+        new = plain_attributes(dict(*args, **kwargs))
+        self._node.change_metadata(
+            lambda stored: stored.replace(attributes={**stored.attributes, **new})
+        )
+
+    def put(self, attributes: Mapping[str, Any]) -> None:
+        """Replace all attributes by these, in one write."""
+        new = plain_attributes(attributes)
+        self._node.change_metadata(lambda stored: stored.replace(attributes=new))
+
+
+def check_open_for_writing(read_only: bool, what: str) -> None:
+    """Raise `ReadOnlyError` for a handle that was opened for reading."""
+    if read_only:
+        raise ReadOnlyError(f"{what} was opened read-only; open it with mode='r+' to write")
+
+
+def _write_documents(store: Store, path: str, metadata: NodeMetadata) -> None:
+    parts = path.split("/") if path else []
+    for depth in range(len(parts)):
+        above = "/".join(parts[:depth])
+        if read_node(store, above, zarr_format=metadata.zarr_format) is None:
+            group = GroupMetadata(metadata.zarr_format)
+            for key, value in formats.encode(above, group).items():
+                store.set(key, value)
+    for key, value in formats.encode(path, metadata).items():
+        store.set(key, value)
+
+
+def _check_place(store: Store, path: str, zarr_format: int) -> None:
+    parts = path.split("/") if path else []
+    for name in parts:
+        problem = node_name_problem(name, zarr_format=zarr_format)
+        if problem is not None:
+            raise InvalidArgumentError(f"cannot create a node at {path!r}: {problem}", path=path)
+    for depth in range(len(parts)):
+        above = "/".join(parts[:depth])
+        if isinstance(read_node(store, above), ArrayMetadata):
+            raise NodeExistsError(
+                f"cannot create {path!r} in {store!r}: {above or '/'!r} is an array, and an array "
+                f"has no children",
+                store=store,
+                path=path,
+            )
+
+
+def _clear_place(store: Store, path: str, *, is_array: bool, overwrite: bool) -> None:
+    """Leave nothing at a path that the new node could mistake for its own."""
+    found = store.list_dir(prefix_of(path))
+    if not found.keys and not found.prefixes:
+        return
+    names = {key.rpartition("/")[2] for key in found.keys}
+    is_node = bool(names & _NODE_DOCUMENTS)
+    if not overwrite:
+        if not is_node and not is_array and PENDING not in names:
+            return  # A group may be made over members whose own group was never written.
+        what = "a node" if is_node else "an unfinished write" if PENDING in names else "other data"
+        raise NodeExistsError(
+            f"cannot create {path or '/'!r} in {store!r}: {what} is there already. "
+            f"Pass overwrite=True to replace it, or choose another path",
+            store=store,
+            path=path,
+        )
+    if not _is_zarr(store, path):
+        raise NodeExistsError(
+            f"refused to overwrite {path or '/'!r} in {store!r}: what is there is no Zarr data. "
+            f"Delete it yourself if it can go, or choose another path",
+            store=store,
+            path=path,
+        )
+    delete_node(store, path)
+
+
+_NODE_DOCUMENTS = frozenset(("zarr.json", ".zarray", ".zgroup"))
+
+
+def _is_zarr(store: Store, path: str) -> bool:
+    """Whether all below a path are nodes, or marked as such by a job that did not finish."""
+    found = store.list_dir(prefix_of(path))
+    names = {key.rpartition("/")[2] for key in found.keys}
+    if names & (_NODE_DOCUMENTS | {PENDING}):
+        return True
+    if names or not found.prefixes:
+        return False
+    return all(_is_zarr(store, prefix[:-1]) for prefix in found.prefixes)
+
+
+def require_array(metadata: NodeMetadata, store: Store, path: str) -> ArrayMetadata:
+    """Give the metadata if it is an array's; else raise `NodeTypeError`."""
+    if isinstance(metadata, ArrayMetadata):
+        return metadata
+    raise NodeTypeError(
+        f"{path or '/'!r} in {store!r} is a group, not an array", store=store, path=path
+    )
+
+
+def require_group(metadata: NodeMetadata, store: Store, path: str) -> GroupMetadata:
+    """Give the metadata if it is a group's; else raise `NodeTypeError`."""
+    if isinstance(metadata, GroupMetadata):
+        return metadata
+    raise NodeTypeError(
+        f"{path or '/'!r} in {store!r} is an array, not a group", store=store, path=path
+    )

@@ -1,0 +1,263 @@
+"""`Group`: a node that holds other nodes.
+
+Floor 7. Children are found by listing the store, so a member that another program adds is there
+the next time one looks.
+
+Source: Zarr v3 core, "Hierarchy"; Zarr v2, "Hierarchies".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from chunkstore import array as arrays
+from chunkstore import documents
+from chunkstore.array import Array
+from chunkstore.display import Facts, as_html, as_text
+from chunkstore.keys import join, normalize_path
+from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
+from chunkstore.options import Options
+from chunkstore.stores.base import Store
+
+__all__ = ["Group"]
+
+
+class Group:
+    """A group in a store. Made by `open_group` and `create_group`, not by calling the class.
+
+    Behaves as a mapping from names, or paths, to arrays and groups.
+
+    Examples
+    --------
+    >>> import chunkstore
+    >>> root = chunkstore.create_group(chunkstore.MemoryStore())
+    >>> x = root.create_array("a/x", shape=3, dtype="f8")
+    >>> list(root), "a/x" in root, root["a/x"].shape
+    (['a'], True, (3,))
+    """
+
+    __slots__ = ("_metadata", "_options", "_path", "_read_only", "_store")
+
+    def __init__(
+        self,
+        store: Store,
+        path: str,
+        metadata: GroupMetadata,
+        *,
+        options: Options,
+        read_only: bool = False,
+    ) -> None:
+        self._store = store
+        self._path = path
+        self._metadata = metadata
+        self._options = options
+        self._read_only = read_only
+
+    @property
+    def store(self) -> Store:
+        """The store that holds the group."""
+        return self._store
+
+    @property
+    def path(self) -> str:
+        """Path in the store, without a slash at either end; the root is ``""``."""
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """Path with a slash in front."""
+        return f"/{self._path}"
+
+    @property
+    def basename(self) -> str:
+        """Last part of the path."""
+        return self._path.rpartition("/")[2]
+
+    @property
+    def metadata(self) -> GroupMetadata:
+        """All that the documents say."""
+        return self._metadata
+
+    @property
+    def read_only(self) -> bool:
+        """Whether changes through this handle are refused."""
+        return self._read_only or self._store.read_only
+
+    @property
+    def attrs(self) -> documents.Attributes:
+        """The user's attributes; changes are written through."""
+        return documents.Attributes(self)
+
+    def update_attributes(self, attributes: Mapping[str, Any]) -> Group:
+        """Set several attributes in one write; returns the handle."""
+        self.attrs.update(attributes)
+        return self
+
+    def change_metadata(self, change: Callable[[GroupMetadata], GroupMetadata]) -> None:
+        """Change the stored documents in one step, and this handle with them."""
+        documents.check_open_for_writing(self.read_only, repr(self))
+        self._metadata = documents.update_node(self._store, self._path, self._metadata, change)
+
+    # -- members --------------------------------------------------------------------------------
+
+    def __getitem__(self, path: str) -> Array | Group:
+        found = self.get(path)
+        if found is None:
+            raise documents.not_found(self._store, join(self._path, normalize_path(path)))
+        return found
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """Give the member at a path below the group, or `default` if there is none."""
+        full = join(self._path, normalize_path(path))
+        metadata = documents.read_node(
+            self._store, full, zarr_format=self._metadata.zarr_format
+        )
+        if metadata is None:
+            return default
+        return open_node(
+            self._store, full, metadata, options=self._options, read_only=self._read_only
+        )
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and self.get(path) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        for name, _ in self.members():
+            yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def keys(self) -> Iterator[str]:
+        """Iterate over the names of the members."""
+        return iter(self)
+
+    def values(self) -> Iterator[Array | Group]:
+        """Iterate over the members."""
+        return (member for _, member in self.members())
+
+    def items(self) -> Iterator[tuple[str, Array | Group]]:
+        """Iterate over pairs of name and member."""
+        return self.members()
+
+    def members(self) -> Iterator[tuple[str, Array | Group]]:
+        """Iterate over pairs of name and member, in order of names.
+
+        Notes
+        -----
+        One listing, and the requests to open each member.
+        """
+        for name in documents.child_names(self._store, self._path):
+            member = self.get(name)
+            if member is not None:
+                yield name, member
+
+    def arrays(self) -> Iterator[tuple[str, Array]]:
+        """Iterate over pairs of name and member, arrays only."""
+        return ((name, node) for name, node in self.members() if isinstance(node, Array))
+
+    def groups(self) -> Iterator[tuple[str, Group]]:
+        """Iterate over pairs of name and member, groups only."""
+        return ((name, node) for name, node in self.members() if isinstance(node, Group))
+
+    def array_keys(self) -> Iterator[str]:
+        """Iterate over the names of the arrays."""
+        return (name for name, _ in self.arrays())
+
+    def group_keys(self) -> Iterator[str]:
+        """Iterate over the names of the groups."""
+        return (name for name, _ in self.groups())
+
+    # -- making members -------------------------------------------------------------------------
+
+    def create_array(self, name: str, **arguments: Any) -> Array:
+        """Make an array below the group; parameters as in `chunkstore.create_array`."""
+        documents.check_open_for_writing(self.read_only, repr(self))
+        return arrays.create(
+            self._store,
+            join(self._path, normalize_path(name)),
+            **{"options": self._options, "zarr_format": self._metadata.zarr_format, **arguments},
+        )
+
+    def create_group(
+        self, name: str, *, attributes: Mapping[str, Any] | None = None, overwrite: bool = False
+    ) -> Group:
+        """Make a group below the group; parameters as in `chunkstore.create_group`."""
+        documents.check_open_for_writing(self.read_only, repr(self))
+        return create_group(
+            self._store,
+            join(self._path, normalize_path(name)),
+            attributes=attributes,
+            overwrite=overwrite,
+            zarr_format=self._metadata.zarr_format,
+            options=self._options,
+        )
+
+    def require_group(self, name: str) -> Group:
+        """Give the group of this name, making it if nothing is there."""
+        found = self.get(name)
+        if found is None:
+            return self.create_group(name)
+        documents.require_group(found.metadata, self._store, found.path)
+        group: Group = found
+        return group
+
+    def __delitem__(self, path: str) -> None:
+        documents.check_open_for_writing(self.read_only, repr(self))
+        full = join(self._path, normalize_path(path))
+        if path not in self:
+            raise documents.not_found(self._store, full)
+        documents.delete_node(self._store, full)
+
+    # -- for people -----------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name} in {self._store!r}>"
+
+    def _facts(self) -> Facts:
+        return [
+            ("path", self.name),
+            ("store", self._store),
+            ("format", f"Zarr v{self._metadata.zarr_format}"),
+            ("members", ", ".join(self) or "none"),
+        ]
+
+    @property
+    def info(self) -> str:
+        """What the group is, in a few lines."""
+        return as_text("Group", self._facts())
+
+    def _repr_html_(self) -> str:
+        return as_html("Group", self._facts())
+
+
+def open_node(
+    store: Store,
+    path: str,
+    metadata: ArrayMetadata | GroupMetadata,
+    *,
+    options: Options,
+    read_only: bool,
+) -> Array | Group:
+    """Make the handle on a node whose metadata was read."""
+    if isinstance(metadata, ArrayMetadata):
+        return arrays.open_node_array(
+            store, path, metadata, options=options, read_only=read_only
+        )
+    return Group(store, path, metadata, options=options, read_only=read_only)
+
+
+def create_group(
+    store: Store,
+    path: str,
+    *,
+    attributes: Mapping[str, Any] | None,
+    overwrite: bool,
+    zarr_format: int,
+    options: Options,
+) -> Group:
+    """Make a group in a store; see `chunkstore.create_group`."""
+    metadata = GroupMetadata(zarr_format, plain_attributes(attributes))
+    documents.make_node(store, path, metadata, overwrite=overwrite)
+    return Group(store, path, metadata, options=options)

@@ -1,0 +1,245 @@
+"""How a new array is laid out: from what a creator asks for to the metadata that says it.
+
+Floor 4. Pure: no store is asked. Fills in what was left open, the chunk shape, the codecs and the
+fill value, and refuses what cannot be written.
+
+Source: Zarr v3 core, "Array metadata"; Zarr v2, "Metadata".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chunkstore import dtypes
+from chunkstore.chunk_grid import RegularGrid
+from chunkstore.codecs import table
+from chunkstore.codecs.base import ChunkSpec
+from chunkstore.errors import CodecError, InvalidArgumentError
+from chunkstore.keys import ChunkKeyEncoding
+from chunkstore.metadata import v2
+from chunkstore.metadata.model import ArrayMetadata, CodecSpec, plain_attributes
+from chunkstore.pipeline import pipeline_problems
+from chunkstore.types import Shape
+
+__all__ = ["array_metadata", "automatic_chunks"]
+
+_TARGET_BYTES = 1 << 20
+"""Decoded size that automatic chunks aim at: large enough to compress and to outweigh a request,
+small enough that a slice across the chunks reads little that it does not need."""
+
+
+def array_metadata(
+    *,
+    shape: int | Sequence[int],
+    dtype: Any,
+    chunks: int | Sequence[int] | str = "auto",
+    filters: Any = "auto",
+    compressors: Any = "auto",
+    serializer: Any = "auto",
+    fill_value: Any = None,
+    order: str | None = None,
+    zarr_format: int = 3,
+    attributes: Mapping[str, Any] | None = None,
+    chunk_key_encoding: Any = None,
+    dimension_names: Sequence[str | None] | None = None,
+) -> ArrayMetadata:
+    """Give the metadata of a new array; parameters as in `chunkstore.create_array`.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If an argument cannot be meant, alone or beside another.
+    """
+    if zarr_format not in (2, 3):
+        raise InvalidArgumentError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
+    data_type = dtypes.from_numpy(dtype)
+    extents = _extents("shape", shape, least=0)
+    chunk_shape = _chunk_shape(chunks, extents, data_type)
+    fill = data_type.default_fill() if fill_value is None else data_type.scalar(fill_value)
+    codecs = _codecs(
+        ChunkSpec(chunk_shape, data_type, fill),
+        byte_order=_byte_order(dtype),
+        filters=filters,
+        compressors=compressors,
+        serializer=serializer,
+        order=order or "C",
+        zarr_format=zarr_format,
+    )
+    metadata = ArrayMetadata(
+        zarr_format=zarr_format,
+        data_type=data_type,
+        grid=RegularGrid(extents, chunk_shape),
+        key_encoding=_key_encoding(chunk_key_encoding, zarr_format),
+        fill_value=fill,
+        codecs=codecs,
+        attributes=plain_attributes(attributes),
+        dimension_names=_dimension_names(dimension_names, len(extents), zarr_format),
+    )
+    problems = pipeline_problems(metadata)
+    if isinstance(problems, list):
+        path, what = problems[0]
+        raise InvalidArgumentError(f"cannot create the array: {path}: {what}", problems=problems)
+    return metadata
+
+
+def automatic_chunks(
+    shape: Shape, itemsize: int, *, target_bytes: int = _TARGET_BYTES
+) -> Shape:
+    """Choose a chunk shape of at most about `target_bytes`, as even as the array allows.
+
+    The longest axis of the chunk is halved until the chunk is small enough, so that no way of
+    cutting through the array is favoured.
+
+    Examples
+    --------
+    >>> automatic_chunks((10_000, 1_000), 8)
+    (313, 250)
+    """
+    chunk_shape = [max(1, extent) for extent in shape]
+    while math.prod(chunk_shape) * itemsize > target_bytes and max(chunk_shape) > 1:
+        axis = max(range(len(shape)), key=lambda i: chunk_shape[i])
+        chunk_shape[axis] = -(-chunk_shape[axis] // 2)
+    return tuple(chunk_shape)
+
+
+def _extents(name: str, value: int | Sequence[int], *, least: int) -> Shape:
+    entries = [value] if isinstance(value, (int, np.integer)) else list(value)
+    for extent in entries:
+        if isinstance(extent, bool) or not isinstance(extent, (int, np.integer)) or extent < least:
+            raise InvalidArgumentError(
+                f"{name} must be integers of at least {least}, got {value!r}"
+            )
+    return tuple(map(int, entries))
+
+
+def _chunk_shape(chunks: Any, shape: Shape, data_type: dtypes.DataType) -> Shape:
+    if chunks is True or (isinstance(chunks, str) and chunks == "auto"):
+        return automatic_chunks(shape, data_type.dtype.itemsize)
+    if chunks is False or chunks is None:
+        return tuple(max(1, extent) for extent in shape)
+    if isinstance(chunks, str):
+        raise InvalidArgumentError(f'chunks must be integers or "auto", got {chunks!r}')
+    if isinstance(chunks, (int, np.integer)):
+        chunks = (chunks,) * len(shape)
+    chunk_shape = _extents("chunks", chunks, least=1)
+    if len(chunk_shape) != len(shape):
+        raise InvalidArgumentError(
+            f"chunks {chunk_shape} has {len(chunk_shape)} axes, but shape {shape} has {len(shape)}"
+        )
+    return chunk_shape
+
+
+def _byte_order(dtype: Any) -> str:
+    try:
+        return ">" if np.dtype(dtype).newbyteorder("=") != np.dtype(dtype) else "<"
+    except TypeError:
+        return "<"
+
+
+def _codecs(
+    spec: ChunkSpec,
+    *,
+    byte_order: str,
+    filters: Any,
+    compressors: Any,
+    serializer: Any,
+    order: str,
+    zarr_format: int,
+) -> tuple[CodecSpec, ...]:
+    if order not in ("C", "F"):
+        raise InvalidArgumentError(f'order must be "C" or "F", got {order!r}')
+    filter_specs = _given("filters", filters, (), spec, zarr_format)
+    if isinstance(compressors, str) and compressors == "auto":
+        compressors = ({"name": "zstd", "configuration": {"level": 0, "checksum": False}},)
+    compressor_specs = _given("compressors", compressors, (), spec, zarr_format)
+    if zarr_format == 2:
+        if serializer not in ("auto", None):
+            raise InvalidArgumentError("Zarr version 2 has no serializer; use zarr_format=3")
+        if len(compressor_specs) > 1:
+            raise InvalidArgumentError(
+                "Zarr version 2 has one compressor; put the others into filters"
+            )
+        if not spec.data_type.is_fixed_size:
+            filter_specs = (*filter_specs, CodecSpec("numcodecs.vlen-utf8", {}))
+        return v2.codec_list(
+            spec.data_type,
+            order=order,
+            ndim=len(spec.shape),
+            filters=filter_specs,
+            compressor=compressor_specs[0] if compressor_specs else None,
+            byte_order=byte_order if spec.data_type.needs_byte_order else None,
+        )
+    if order == "F" and len(spec.shape) > 1:
+        reverse = {"order": list(range(len(spec.shape)))[::-1]}
+        filter_specs = (*filter_specs, CodecSpec("transpose", reverse))
+    if isinstance(serializer, str) and serializer == "auto":
+        middle = _default_serializer(spec)
+    else:
+        middle = _given("serializer", serializer, (), spec, zarr_format)[0]
+    return (*filter_specs, middle, *compressor_specs)
+
+
+def _default_serializer(spec: ChunkSpec) -> CodecSpec:
+    if not spec.data_type.is_fixed_size:
+        return CodecSpec("vlen-utf8", {})
+    # Little-endian whatever was asked: the data type of version 3 has no byte order.
+    return CodecSpec("bytes", {"endian": "little"} if spec.data_type.needs_byte_order else {})
+
+
+def _given(
+    name: str, codecs: Any, default: tuple[CodecSpec, ...], spec: ChunkSpec, zarr_format: int
+) -> tuple[CodecSpec, ...]:
+    """Read one codec or several from an argument; None is none, "auto" the default."""
+    if codecs is None:
+        return ()
+    if isinstance(codecs, str) and codecs == "auto":
+        return default
+    if isinstance(codecs, (str, Mapping)) or not isinstance(codecs, Sequence):
+        codecs = (codecs,)
+    try:
+        return tuple(table.spec_of(codec, zarr_format=zarr_format, spec=spec) for codec in codecs)
+    except CodecError as error:
+        raise InvalidArgumentError(f"{name}: {error}") from error
+
+
+def _key_encoding(given: Any, zarr_format: int) -> ChunkKeyEncoding:
+    name, separator = ("v2", ".") if zarr_format == 2 else ("default", "/")
+    if isinstance(given, ChunkKeyEncoding):
+        name, separator = given.name, given.separator
+    elif isinstance(given, str):
+        name, separator = given, "." if given == "v2" else "/"
+    elif isinstance(given, Mapping):
+        configuration = given.get("configuration", given)
+        name = given.get("name", name)
+        separator = configuration.get("separator", "." if name == "v2" else "/")
+    elif given is not None:
+        raise InvalidArgumentError(f"chunk_key_encoding {given!r} is not understood")
+    if name not in ("default", "v2") or separator not in ("/", "."):
+        raise InvalidArgumentError(
+            f'chunk_key_encoding must be "default" or "v2" with separator "/" or ".", got {given!r}'
+        )
+    if zarr_format == 2 and name != "v2":
+        raise InvalidArgumentError("Zarr version 2 has only the chunk key encoding v2")
+    return ChunkKeyEncoding(name, separator)  # type: ignore[arg-type]
+
+
+def _dimension_names(
+    names: Sequence[str | None] | None, ndim: int, zarr_format: int
+) -> tuple[str | None, ...] | None:
+    if names is None:
+        return None
+    if zarr_format == 2:
+        raise InvalidArgumentError(
+            "Zarr version 2 has no dimension_names; use zarr_format=3, or the attribute "
+            "_ARRAY_DIMENSIONS that xarray reads"
+        )
+    if isinstance(names, str) or len(names) != ndim:
+        raise InvalidArgumentError(f"dimension_names must name {ndim} dimensions, got {names!r}")
+    for name in names:
+        if name is not None and not isinstance(name, str):
+            raise InvalidArgumentError(f"dimension_names must be strings or None, got {names!r}")
+    return tuple(names)

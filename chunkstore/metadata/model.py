@@ -1,0 +1,178 @@
+"""Arrays and groups as values: what a metadata document says, whichever format it is in.
+
+Floor 1. Both formats parse to these classes, and above this floor only serialising asks which it
+was. No behaviour: nothing here encodes a chunk or knows a store.
+
+Source: Zarr v3 core, "Array metadata" and "Group metadata"; Zarr v2, "Metadata".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chunkstore.chunk_grid import RegularGrid
+from chunkstore.dtypes import DataType
+from chunkstore.errors import InvalidArgumentError, MetadataError
+from chunkstore.keys import ChunkKeyEncoding
+from chunkstore.types import Shape
+
+__all__ = [
+    "ArrayMetadata",
+    "CodecSpec",
+    "GroupMetadata",
+    "Problems",
+    "is_count",
+    "plain_attributes",
+]
+
+
+class CodecSpec(NamedTuple):
+    """One entry of a codec list: a name and its configuration, not yet checked by the codec."""
+
+    name: str
+    configuration: Mapping[str, Any]
+    must_understand: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayMetadata:
+    """What is known of an array before any chunk is read.
+
+    Parameters
+    ----------
+    zarr_format : {2, 3}
+        The format of the document; only serialising depends on it.
+    data_type : DataType
+        Type of the elements.
+    grid : RegularGrid
+        The array's shape and the cells over it; for sharded arrays a cell is a shard.
+    key_encoding : ChunkKeyEncoding
+        Where each cell is stored.
+    fill_value : scalar or None
+        What elements read as that were never written. None only in version 2, where a document
+        may leave it undefined; such elements read as zero.
+    codecs : tuple of CodecSpec
+        In the order of encoding.
+    attributes : dict
+        The user's part of the document.
+    dimension_names : tuple of str or None, optional
+        One a dimension.
+    extra : dict
+        Fields of the document that this version does not know and need not understand; they are
+        written back as they were.
+    """
+
+    zarr_format: int
+    data_type: DataType
+    grid: RegularGrid
+    key_encoding: ChunkKeyEncoding
+    fill_value: Any
+    codecs: tuple[CodecSpec, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    dimension_names: tuple[str | None, ...] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> Shape:
+        """Extent along each axis, in elements."""
+        return self.grid.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy dtype of the elements in memory."""
+        return self.data_type.dtype
+
+    def replace(self, **changes: Any) -> ArrayMetadata:
+        """Give the same metadata with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupMetadata:
+    """What a group's document says; the fields mean what they mean in `ArrayMetadata`."""
+
+    zarr_format: int
+    attributes: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def replace(self, **changes: Any) -> GroupMetadata:
+        """Give the same metadata with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+class Problems:
+    """Everything that is wrong with one document, gathered so that it is reported at once."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+
+    def add(self, path: str, what: str) -> None:
+        """Note one problem at a JSON path such as ``codecs[1].configuration.level``."""
+        self.found.append((path, what))
+
+    def raise_if_any(self, document: str) -> None:
+        """Raise one `MetadataError` that lists all problems of the named document."""
+        if self.found:
+            raise metadata_error(document, self.found)
+
+
+def metadata_error(document: str, problems: Sequence[tuple[str, str]]) -> MetadataError:
+    """Make the error that lists the problems of a document, each with its JSON path."""
+    lines = "".join(f"\n  {path or '(document)'}: {what}" for path, what in problems)
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return MetadataError(
+        f"{document} is not valid, {count}:{lines}", document=document, problems=list(problems)
+    )
+
+
+def is_count(value: Any, *, least: int = 0) -> bool:
+    """Whether a JSON value is an integer of at least `least`; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def plain_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Turn a user's attributes into plain JSON values.
+
+    Numpy scalars and arrays become numbers and lists. Values that JSON cannot hold, NaN and the
+    infinities among them, are refused: other readers would fail on the whole document.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Naming the attribute.
+
+    Examples
+    --------
+    >>> plain_attributes({"levels": np.arange(3)})
+    {'levels': [0, 1, 2]}
+    """
+    plain: dict[str, Any] = {}
+    for name, value in (attributes or {}).items():
+        if not isinstance(name, str):
+            raise InvalidArgumentError(f"attribute names must be strings, got {name!r}")
+        try:
+            plain[name] = json.loads(json.dumps(value, default=_plain, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"attribute {name!r} cannot be written as JSON: {error}. "
+                f"Give strings, finite numbers, booleans, None, lists and dicts of them"
+            ) from error
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        item = value.item()
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ValueError("NaN and infinities are not JSON")
+        return item
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is not JSON")

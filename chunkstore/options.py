@@ -1,0 +1,77 @@
+"""Run settings of one handle: a frozen value passed from the door down.
+
+Floor 0. The only file that reads the environment. Nothing here is stored in an array, and no
+setting changes what the stored bytes mean.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from chunkstore.errors import InvalidArgumentError
+
+__all__ = ["Options"]
+
+_MAX_DEFAULT_THREADS = 32
+"""Beyond this a machine's memory bus is the bound, not its cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a handle runs: threads and the treatment of empty and missing chunks.
+
+    Parameters
+    ----------
+    n_threads : int, optional
+        Threads that one read or write may use, the calling one included. None takes the
+        environment variable ``CHUNKSTORE_THREADS``, or the processors this process may run on.
+    write_empty_chunks : bool
+        Store chunks whose elements all equal the fill value. The default leaves them out,
+        and deletes them where they are stored, so that sparse arrays stay small.
+    missing_chunks : {"fill", "error"}
+        What reading a chunk that is not stored means: the fill value, as the formats say, or a
+        `MissingChunkError` for arrays that are known to be written in full.
+
+    Examples
+    --------
+    >>> Options(n_threads=2).threads
+    2
+    """
+
+    n_threads: int | None = None
+    write_empty_chunks: bool = False
+    missing_chunks: Literal["fill", "error"] = "fill"
+
+    def __post_init__(self) -> None:
+        if self.n_threads is not None and self.n_threads < 1:
+            raise InvalidArgumentError(
+                f"n_threads must be a positive integer or None, got {self.n_threads!r}"
+            )
+        if self.missing_chunks not in ("fill", "error"):
+            raise InvalidArgumentError(
+                f'missing_chunks must be "fill" or "error", got {self.missing_chunks!r}'
+            )
+
+    @property
+    def threads(self) -> int:
+        """Threads to use, as an integer of at least 1."""
+        if self.n_threads is not None:
+            return self.n_threads
+        asked = os.environ.get("CHUNKSTORE_THREADS")
+        if asked is not None:
+            if not asked.isdigit() or int(asked) < 1:
+                raise InvalidArgumentError(
+                    f"environment variable CHUNKSTORE_THREADS must be a positive integer, "
+                    f"got {asked!r}"
+                )
+            return int(asked)
+        return min(available_processors(), _MAX_DEFAULT_THREADS)
+
+
+def available_processors() -> int:
+    """Count the processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1

@@ -1,0 +1,193 @@
+"""The ordered codecs of an array as one encode and one decode.
+
+Floor 3. Pure computation: no store, no threads. A pipeline is made once for an array and used
+for each of its chunks::
+
+    encode   chunk ─▶ array codecs ─▶ serializer ─▶ bytes codecs ─▶ value
+    decode   chunk ◀─ array codecs ◀─ serializer ◀─ bytes codecs ◀─ value
+
+Where the layout allows, a value is decoded straight into the memory it is meant for.
+
+Source: Zarr v3 core, "Codecs", "Determination of encoded representations".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chunkstore.codecs import table
+from chunkstore.codecs.base import (
+    ArrayArrayCodec,
+    ArrayBytesCodec,
+    BytesBytesCodec,
+    ChunkSpec,
+    Codec,
+    as_bytes,
+)
+from chunkstore.errors import CodecError
+from chunkstore.metadata.model import ArrayMetadata, CodecSpec
+from chunkstore.types import Buffer, NDArray
+
+__all__ = ["Pipeline", "pipeline_for", "pipeline_problems"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The codecs of one kind of chunk, with what each of them is given.
+
+    Parameters
+    ----------
+    spec : ChunkSpec
+        The chunk as the array sees it.
+    array_codecs : tuple of (ArrayArrayCodec, ChunkSpec)
+        In the order of encoding, each with what it encodes.
+    serializer : ArrayBytesCodec
+        The one codec from array to bytes.
+    stored_spec : ChunkSpec
+        What the serializer encodes.
+    bytes_codecs : tuple of (BytesBytesCodec, int or None)
+        In the order of encoding, each with the most bytes it can decode to.
+    decodes_in_place : bool
+        Whether a value can be decoded into a C-contiguous chunk without a step between.
+    """
+
+    spec: ChunkSpec
+    array_codecs: tuple[tuple[ArrayArrayCodec, ChunkSpec], ...]
+    serializer: ArrayBytesCodec
+    stored_spec: ChunkSpec
+    bytes_codecs: tuple[tuple[BytesBytesCodec, int | None], ...]
+    decodes_in_place: bool
+
+    def decode(self, value: Buffer, out: NDArray | None = None) -> NDArray:
+        """Decode one stored value.
+
+        Parameters
+        ----------
+        value : bytes-like
+            As stored.
+        out : numpy.ndarray, optional
+            Memory for the chunk, of its shape and dtype, in any layout. It is filled in any case;
+            without a copy where it is contiguous and the codecs allow it.
+
+        Returns
+        -------
+        numpy.ndarray
+            The chunk at its full shape, padding included: `out` if given, else an array that may
+            be a read-only view of `value`.
+
+        Raises
+        ------
+        CodecError
+            If the value cannot be a chunk of this array.
+        """
+        in_place = out is not None and self.decodes_in_place and out.flags.c_contiguous
+        target = as_bytes(out) if in_place and out is not None else None
+        data: Buffer | NDArray = value
+        for i, (codec, limit) in reversed(tuple(enumerate(self.bytes_codecs))):
+            data = codec.decode(
+                memoryview(data), limit=limit, out=target if i == 0 else None
+            )
+        if target is not None and data is target and out is not None:
+            return out
+        chunk = self.serializer.decode(memoryview(data), self.stored_spec)
+        for array_codec, spec in reversed(self.array_codecs):
+            chunk = array_codec.decode(chunk, spec)
+        if out is None:
+            return chunk
+        np.copyto(out, chunk, casting="no")
+        return out
+
+    def encode(self, chunk: NDArray) -> Buffer:
+        """Encode one chunk of the full shape; the result may be a view of its memory."""
+        for array_codec, spec in self.array_codecs:
+            chunk = array_codec.encode(chunk, spec)
+        data = self.serializer.encode(chunk, self.stored_spec)
+        for codec, _ in self.bytes_codecs:
+            data = codec.encode(data)
+        return data
+
+
+def pipeline_for(metadata: ArrayMetadata) -> Pipeline:
+    """Make the pipeline of an array's chunks.
+
+    Raises
+    ------
+    CodecError
+        If a codec is not known, not valid, or cannot follow the one before it.
+    """
+    problems = pipeline_problems(metadata)
+    if isinstance(problems, Pipeline):
+        return problems
+    path, what = problems[0]
+    raise CodecError(f"{path}: {what}", problems=problems)
+
+
+def pipeline_problems(metadata: ArrayMetadata) -> Pipeline | list[tuple[str, str]]:
+    """Make the pipeline, or list why it cannot be made, each problem with its JSON path."""
+    fill = metadata.fill_value
+    if fill is None:
+        fill = metadata.data_type.default_fill()
+    spec = ChunkSpec(metadata.grid.chunk_shape, metadata.data_type, fill)
+    return build(metadata.codecs, spec, path="codecs")
+
+
+def build(
+    entries: Sequence[CodecSpec], spec: ChunkSpec, *, path: str
+) -> Pipeline | list[tuple[str, str]]:
+    """Make a pipeline for chunks of `spec` from the entries at a JSON path."""
+    problems: list[tuple[str, str]] = []
+    array_codecs: list[tuple[ArrayArrayCodec, ChunkSpec]] = []
+    bytes_codecs: list[BytesBytesCodec] = []
+    serializer: ArrayBytesCodec | None = None
+    current = spec
+    for i, entry in enumerate(entries):
+        try:
+            codec = table.make(entry, current)
+            if codec is None:
+                continue
+            _check_order(codec, serializer)
+            if isinstance(codec, ArrayArrayCodec):
+                array_codecs.append((codec, current))
+                current = codec.resolve(current)
+        except CodecError as error:
+            key = getattr(error, "key", None)
+            where = f"{path}[{i}]" if key is None else f"{path}[{i}].configuration.{key}"
+            problems.append((where, str(error)))
+            continue
+        if isinstance(codec, ArrayBytesCodec):
+            serializer = codec
+        elif isinstance(codec, BytesBytesCodec):
+            bytes_codecs.append(codec)
+    if serializer is None and not problems:
+        problems.append((path, "must have one codec from array to bytes, such as bytes"))
+    if problems or serializer is None:
+        return problems
+    return Pipeline(
+        spec,
+        tuple(array_codecs),
+        serializer,
+        current,
+        _with_limits(bytes_codecs, serializer.encoded_nbytes(current)),
+        not array_codecs and serializer.is_plain(current),
+    )
+
+
+def _check_order(codec: Codec, serializer: ArrayBytesCodec | None) -> None:
+    if serializer is None and isinstance(codec, BytesBytesCodec):
+        raise CodecError(f"{codec.name} takes bytes, but no codec before it makes bytes")
+    if serializer is not None and not isinstance(codec, BytesBytesCodec):
+        raise CodecError(f"{codec.name} takes an array, but {serializer.name} before it made bytes")
+
+
+def _with_limits(
+    codecs: Sequence[BytesBytesCodec], n_bytes: int | None
+) -> tuple[tuple[BytesBytesCodec, int | None], ...]:
+    """Pair each codec with the most bytes it was ever given, so that it never decodes to more."""
+    pairs: list[tuple[BytesBytesCodec, int | None]] = []
+    for codec in codecs:
+        pairs.append((codec, n_bytes))
+        n_bytes = None if n_bytes is None else codec.encoded_bound(n_bytes)
+    return tuple(pairs)

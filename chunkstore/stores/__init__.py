@@ -1,0 +1,1 @@
+"""Stores: one small file a backend, on the contract of ``base``; ``resolve`` picks one."""

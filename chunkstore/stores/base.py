@@ -1,0 +1,147 @@
+"""The contract of a store: a mapping from keys to bytes, and nothing that knows Zarr.
+
+Floor 2. A backend subclasses `Store` and writes ``get``, ``set``, ``delete`` and ``list_dir``;
+everything else has a fallback here, to be replaced where the backend can do better.
+
+What every store promises:
+
+- A value is whole or absent: a reader sees the old value or the new one, never a mixture, also
+  when the writer dies in between.
+- ``get`` returns None only for a key that is not stored. Any other trouble, a permission or a
+  network failure, is a `StoreError`.
+- Every method may be called from many threads at once.
+- A store is a value: two handles on the same place are equal, and unpickling one does no I/O.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from chunkstore.errors import ReadOnlyError
+from chunkstore.types import Buffer, ByteRange
+
+__all__ = ["Listing", "Store", "slice_range"]
+
+
+class Listing(NamedTuple):
+    """What is directly under a prefix: keys of values, and longer prefixes."""
+
+    keys: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+
+class Store:
+    """Base of all stores.
+
+    Parameters
+    ----------
+    read_only : bool
+        Refuse every change through this handle.
+    """
+
+    __slots__ = ("read_only",)
+
+    def __init__(self, *, read_only: bool = False) -> None:
+        self.read_only = read_only
+
+    # -- what a backend must write ------------------------------------------------------------
+
+    def get(self, key: str) -> bytes | None:
+        """Give the value of a key, or None if it is not stored."""
+        raise NotImplementedError
+
+    def set(self, key: str, value: Buffer) -> None:
+        """Store a value, replacing the one before as a whole."""
+        raise NotImplementedError
+
+    def delete(self, key: str) -> None:
+        """Forget a key; nothing happens if it is not stored."""
+        raise NotImplementedError
+
+    def list_dir(self, prefix: str) -> Listing:
+        """Give what is directly under a prefix (``""`` or ending in ``/``), sorted."""
+        raise NotImplementedError
+
+    # -- what a backend may do better ---------------------------------------------------------
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes] | None:
+        """Give parts of one value, in the order asked; None if the key is not stored.
+
+        A range beyond the end is cut, as in slicing.
+        """
+        value = self.get(key)
+        return None if value is None else [slice_range(value, part) for part in ranges]
+
+    def exists(self, key: str) -> bool:
+        """Whether a key is stored."""
+        return self.get(key) is not None
+
+    def size(self, key: str) -> int | None:
+        """Give the length of a value in bytes, or None if the key is not stored."""
+        value = self.get(key)
+        return None if value is None else len(value)
+
+    def list_prefix(self, prefix: str = "") -> Iterator[str]:
+        """Iterate over every key under a prefix, at any depth."""
+        found = self.list_dir(prefix)
+        yield from found.keys
+        for longer in found.prefixes:
+            yield from self.list_prefix(longer)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Forget every key under a prefix."""
+        for key in tuple(self.list_prefix(prefix)):
+            self.delete(key)
+
+    def update(self, key: str, modify: Callable[[bytes | None], Buffer | None]) -> None:
+        """Replace a value by what `modify` makes of it, with no other update in between.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        modify : callable
+            Called with the stored value, or None; returns the new value, or None to forget the
+            key. May be called more than once where a backend retries.
+        """
+        self.check_writable()
+        with update_lock(self, key):
+            value = modify(self.get(key))
+            if value is None:
+                self.delete(key)
+            else:
+                self.set(key, value)
+
+    def check_writable(self) -> None:
+        """Raise `ReadOnlyError` if the handle is read-only."""
+        if self.read_only:
+            raise ReadOnlyError(
+                f"{self!r} was opened read-only; open it with read_only=False to write", store=self
+            )
+
+
+_LOCKS = tuple(threading.Lock() for _ in range(64))
+
+
+def update_lock(store: Store, key: str) -> threading.Lock:
+    """Give the lock that guards updates of one key among the threads of this process.
+
+    The locks are few and shared by all stores, so none is ever made or forgotten; two keys that
+    share one wait for each other, which is rare and harmless.
+    """
+    return _LOCKS[hash((store, key)) % len(_LOCKS)]
+
+
+def slice_range(value: Buffer, part: ByteRange) -> bytes:
+    """Cut one range out of a whole value.
+
+    Examples
+    --------
+    >>> slice_range(b"abcdef", ByteRange(1, 2)), slice_range(b"abcdef", ByteRange(-2))
+    (b'bc', b'ef')
+    """
+    start = part.start if part.start >= 0 else max(0, len(value) + part.start)
+    stop = len(value) if part.length is None else start + part.length
+    return bytes(value[start:stop])

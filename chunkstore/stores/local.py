@@ -1,0 +1,234 @@
+"""`LocalStore`: each value a file in a folder.
+
+Floor 2. A key ``a/b/c`` is the file ``a/b/c`` below the root. A value is written to a temporary
+file beside its place and renamed over it, so that it is there as a whole or not at all, also when
+the process is killed. Temporary names start with ``__``, which no key of a node does; listings
+skip them.
+
+A prefix is forgotten by renaming its folder to such a name first: it disappears in one step, and
+a kill in between leaves rubbish under a reserved name but nothing half deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from chunkstore.errors import InvalidArgumentError, StoreError
+from chunkstore.keys import RESERVED_PREFIX, check_key
+from chunkstore.stores.base import Listing, Store
+from chunkstore.types import Buffer, ByteRange
+
+__all__ = ["LocalStore"]
+
+_TEMPORARY = f"{RESERVED_PREFIX}chunkstore-"
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class LocalStore(Store):
+    """A store in a folder of a file system.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder; made with the first write. Kept as an absolute path.
+    read_only : bool
+        Refuse every change through this handle.
+
+    Notes
+    -----
+    Threads and processes may use the same folder at once: each sees a value before or after a
+    replacement, never in between.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = LocalStore(folder)
+    ...     store.set("a/b", b"1")
+    ...     store.get("a/b")
+    b'1'
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str | os.PathLike[str], *, read_only: bool = False) -> None:
+        super().__init__(read_only=read_only)
+        path = os.path.abspath(os.path.expanduser(os.fspath(root)))
+        if os.path.exists(path) and not os.path.isdir(path):
+            raise InvalidArgumentError(
+                f"{os.fspath(root)!r} is a file; a LocalStore needs a folder, or a path where it "
+                f"can make one",
+                path=path,
+            )
+        self.root = path
+
+    def __repr__(self) -> str:
+        return f"LocalStore({self.root!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, LocalStore)
+            and self.root == other.root
+            and self.read_only == other.read_only
+        )
+
+    def __hash__(self) -> int:
+        # Not the mode: handles of either mode on one folder must share the locks of `update`.
+        return hash(self.root)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (self.root, self.read_only)
+
+    def get(self, key: str) -> bytes | None:
+        """Read the file of a key."""
+        try:
+            with open(self._file(key), "rb", buffering=0) as file:
+                value: bytes = file.read()
+                return value
+        except _ABSENT:
+            return None
+        except OSError as error:
+            self._fail("read", key, error)
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes] | None:
+        """Read parts of the file of a key, without reading the rest."""
+        try:
+            with open(self._file(key), "rb", buffering=0) as file:
+                handle = file.fileno()
+                n_bytes = os.fstat(handle).st_size
+                return [_pread(handle, n_bytes, part) for part in ranges]
+        except _ABSENT:
+            return None
+        except OSError as error:
+            self._fail("read", key, error)
+
+    def set(self, key: str, value: Buffer) -> None:
+        """Write a temporary file and rename it into place."""
+        self.check_writable()
+        file = self._file(check_key(key))
+        folder = os.path.dirname(file)
+        temporary = f"{folder}/{_TEMPORARY}{os.getpid():x}-{secrets.token_hex(8)}"
+        try:
+            try:
+                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            except FileNotFoundError:
+                os.makedirs(folder, exist_ok=True)
+                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                with open(handle, "wb", buffering=0) as raw:
+                    _write_all(raw.fileno(), value)
+                os.replace(temporary, file)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        except OSError as error:
+            self._fail("write", key, error)
+
+    def delete(self, key: str) -> None:
+        """Remove the file of a key."""
+        self.check_writable()
+        try:
+            os.unlink(self._file(check_key(key)))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._fail("delete", key, error)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove the folder of a prefix; it disappears in one step."""
+        self.check_writable()
+        folder = self._file(check_key(prefix.rstrip("/"))) if prefix else self.root
+        doomed = f"{os.path.dirname(folder)}/{_TEMPORARY}deleted-{secrets.token_hex(8)}"
+        try:
+            if not prefix:
+                # The root itself may be a mount point or the caller's temporary folder.
+                for entry in os.listdir(folder):
+                    self._remove(f"{folder}/{entry}")
+                return
+            os.rename(folder, doomed)
+            self._remove(doomed)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._fail("delete", prefix, error)
+
+    def exists(self, key: str) -> bool:
+        """Whether the file of a key is there."""
+        return self.size(key) is not None
+
+    def size(self, key: str) -> int | None:
+        """Give the length of the file of a key."""
+        try:
+            status = os.stat(self._file(key))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            self._fail("read", key, error)
+        return None if stat.S_ISDIR(status.st_mode) else status.st_size
+
+    def list_dir(self, prefix: str) -> Listing:
+        """List a folder; temporary names are left out."""
+        keys: list[str] = []
+        prefixes: list[str] = []
+        try:
+            with os.scandir(self._file(prefix.rstrip("/"))) as entries:
+                for entry in entries:
+                    if entry.name.startswith(_TEMPORARY):
+                        continue
+                    if entry.is_dir():
+                        prefixes.append(f"{prefix}{entry.name}/")
+                    else:
+                        keys.append(prefix + entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            self._fail("list", prefix, error)
+        return Listing(tuple(sorted(keys)), tuple(sorted(prefixes)))
+
+    def _file(self, key: str) -> str:
+        return f"{self.root}/{key}" if key else self.root
+
+    def _remove(self, path: str) -> None:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+    def _fail(self, verb: str, key: str, error: OSError) -> NoReturn:
+        raise StoreError(
+            f"cannot {verb} {key!r} in {self!r}: {error.strerror or error}",
+            store=self,
+            key=key,
+            errno=error.errno,
+        ) from error
+
+
+def _restore(root: str, read_only: bool) -> LocalStore:
+    return LocalStore(Path(root), read_only=read_only)
+
+
+def _pread(handle: int, n_bytes: int, part: ByteRange) -> bytes:
+    start = part.start if part.start >= 0 else max(0, n_bytes + part.start)
+    length = n_bytes - start if part.length is None else part.length
+    pieces: list[bytes] = []
+    while length > 0:
+        piece = os.pread(handle, length, start)
+        if not piece:
+            break
+        pieces.append(piece)
+        start, length = start + len(piece), length - len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _write_all(handle: int, value: Buffer) -> None:
+    rest = memoryview(value).cast("B")
+    while rest.nbytes:
+        rest = rest[os.write(handle, rest) :]
