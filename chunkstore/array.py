@@ -16,8 +16,8 @@ import numpy as np
 
 from chunkstore import documents
 from chunkstore import metadata as formats
-from chunkstore.dtypes import from_numpy
 from chunkstore.display import Facts, as_html, as_text, human_bytes
+from chunkstore.dtypes import from_numpy
 from chunkstore.engine import Engine
 from chunkstore.errors import InvalidArgumentError, MetadataError, SelectionError
 from chunkstore.indexing import Request, basic_request
@@ -48,7 +48,9 @@ class Array:
     Examples
     --------
     >>> import chunkstore
-    >>> a = chunkstore.create_array(chunkstore.MemoryStore(), shape=(4, 6), chunks=(2, 3), dtype="i4")
+    >>> a = chunkstore.create_array(
+    ...     chunkstore.MemoryStore(), shape=(4, 6), chunks=(2, 3), dtype="i4"
+    ... )
     >>> a[1] = range(6)
     >>> a[:2, ::-2]
     array([[0, 0, 0],
@@ -176,7 +178,7 @@ class Array:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         if copy is False:
             raise ValueError("an array in a store cannot be had without a copy")
-        values = self.read(...)
+        values: NDArray = self.read(...)
         return values if dtype is None else values.astype(dtype)
 
     def __len__(self) -> int:
@@ -278,9 +280,7 @@ class Array:
         else:
             metadata = documents.update_node(self.store, self.path, self.metadata, change)
         engine = self._engine
-        self._engine = Engine(
-            engine.store, engine.path, metadata, engine.pipeline, engine.options
-        )
+        self._engine = Engine(engine.store, engine.path, metadata, engine.pipeline, engine.options)
 
     def update_attributes(self, attributes: Mapping[str, Any]) -> Array:
         """Set several attributes in one write; returns the handle."""

@@ -111,4 +111,6 @@ def _print_members(group: Group, indent: str) -> None:
 
 
 def _line(node: Array | Group, name: str) -> str:
-    return f"{name} {node.shape} {node.metadata.data_type.name}" if isinstance(node, Array) else name
+    return (
+        f"{name} {node.shape} {node.metadata.data_type.name}" if isinstance(node, Array) else name
+    )

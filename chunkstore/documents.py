@@ -148,7 +148,7 @@ def update_node(store: Store, path: str, metadata: _N, change: Callable[[_N], _N
         current = formats.decode(primary, document, attributes, store=repr(store))
         if type(current) is not type(metadata):
             raise NodeTypeError(f"{path or '/'!r} in {store!r} has changed its kind", path=path)
-        result = change(current)  # type: ignore[arg-type]
+        result = change(current)
         return formats.encode(path, result)[key]
 
     store.update(key, modify)

@@ -160,7 +160,8 @@ class Engine:
         hint = "The value is damaged or was written under other metadata" if verb == "read" else ""
         raise ChunkError(
             f"cannot {verb} chunk {coords} of array {self.path or '/'!r} in {self.store!r} (key "
-            f"{key!r}): {error}. {hint}".rstrip(". ") + ".",
+            f"{key!r}): {error}. {hint}".rstrip(". ")
+            + ".",
             store=self.store,
             path=self.path,
             key=key,

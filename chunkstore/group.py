@@ -102,7 +102,7 @@ class Group:
     # -- members --------------------------------------------------------------------------------
 
     def __getitem__(self, path: str) -> Array | Group:
-        found = self.get(path)
+        found: Array | Group | None = self.get(path)
         if found is None:
             raise documents.not_found(self._store, join(self._path, normalize_path(path)))
         return found
@@ -110,9 +110,7 @@ class Group:
     def get(self, path: str, default: Any = None) -> Any:
         """Give the member at a path below the group, or `default` if there is none."""
         full = join(self._path, normalize_path(path))
-        metadata = documents.read_node(
-            self._store, full, zarr_format=self._metadata.zarr_format
-        )
+        metadata = documents.read_node(self._store, full, zarr_format=self._metadata.zarr_format)
         if metadata is None:
             return default
         return open_node(
@@ -242,9 +240,7 @@ def open_node(
 ) -> Array | Group:
     """Make the handle on a node whose metadata was read."""
     if isinstance(metadata, ArrayMetadata):
-        return arrays.open_node_array(
-            store, path, metadata, options=options, read_only=read_only
-        )
+        return arrays.open_node_array(store, path, metadata, options=options, read_only=read_only)
     return Group(store, path, metadata, options=options, read_only=read_only)
 
 

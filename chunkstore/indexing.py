@@ -41,10 +41,10 @@ class Projection(NamedTuple):
 
 
 class AxisRun(NamedTuple):
-    """Elements ``start, start + step, …``, ``count`` of them, going up along one axis."""
+    """Elements ``start, start + step, …``, ``n`` of them, going up along one axis."""
 
     start: int
-    count: int
+    n: int
     step: int = 1
 
 
@@ -70,7 +70,7 @@ class Request:
     @property
     def buffer_shape(self) -> Shape:
         """Shape of the buffer that the projections fill: every axis is kept."""
-        return tuple(run.count for run in self.runs)
+        return tuple(run.n for run in self.runs)
 
     def buffer_view(self, buffer: NDArray) -> NDArray:
         """Give the view of a buffer in the user's order in which projections count upwards."""
@@ -80,14 +80,16 @@ class Request:
 
     def projections(self, grid: RegularGrid) -> Iterator[Projection]:
         """Iterate over the chunks that the request touches, in C order of the grid."""
-        parts = [list(_axis_parts(run, axis)) for run, axis in zip(self.runs, grid.axes)]
+        parts = [
+            list(_axis_parts(run, axis)) for run, axis in zip(self.runs, grid.axes, strict=True)
+        ]
         if len(parts) == 1:
             for part in parts[0]:
                 yield Projection((part[0],), (part[1],), (part[2],), part[3])
             return
         for combination in itertools.product(*parts):
             if combination:
-                coords, chunk_selection, out_selection, whole = zip(*combination)
+                coords, chunk_selection, out_selection, whole = zip(*combination, strict=True)
                 yield Projection(coords, chunk_selection, out_selection, all(whole))
             else:
                 yield Projection((), (), (), True)
@@ -95,11 +97,11 @@ class Request:
     def n_projections(self, grid: RegularGrid) -> int:
         """Count the chunks that the request touches at the most, without visiting them."""
         n = 1
-        for run, axis in zip(self.runs, grid.axes):
-            if run.count == 0:
+        for run, axis in zip(self.runs, grid.axes, strict=True):
+            if run.n == 0:
                 return 0
-            last = run.start + (run.count - 1) * run.step
-            n *= min(run.count, axis.chunk_of(last) - axis.chunk_of(run.start) + 1)
+            last = run.start + (run.n - 1) * run.step
+            n *= min(run.n, axis.chunk_of(last) - axis.chunk_of(run.start) + 1)
         return n
 
 
@@ -139,7 +141,7 @@ def basic_request(selection: Selection, shape: Shape) -> Request:
         axis, extent = len(runs), shape[len(runs)]
         if isinstance(entry, slice):
             run, flip = _slice_run(entry, extent, axis)
-            result_shape.append(run.count)
+            result_shape.append(run.n)
         else:
             run, flip = AxisRun(_integer(entry, extent, axis), 1), False
         runs.append(run)

@@ -86,9 +86,7 @@ def array_metadata(
     return metadata
 
 
-def automatic_chunks(
-    shape: Shape, itemsize: int, *, target_bytes: int = _TARGET_BYTES
-) -> Shape:
+def automatic_chunks(shape: Shape, itemsize: int, *, target_bytes: int = _TARGET_BYTES) -> Shape:
     """Choose a chunk shape of at most about `target_bytes`, as even as the array allows.
 
     The longest axis of the chunk is halved until the chunk is small enough, so that no way of

@@ -48,8 +48,11 @@ class Pipeline:
         The one codec from array to bytes.
     stored_spec : ChunkSpec
         What the serializer encodes.
-    bytes_codecs : tuple of (BytesBytesCodec, int or None)
-        In the order of encoding, each with the most bytes it can decode to.
+    bytes_codecs : tuple of BytesBytesCodec
+        In the order of encoding.
+    bytes_decoding : tuple of (BytesBytesCodec, int or None, bool)
+        In the order of decoding, each with the most bytes it can decode to, and whether the
+        serializer comes next.
     decodes_in_place : bool
         Whether a value can be decoded into a C-contiguous chunk without a step between.
     """
@@ -58,7 +61,8 @@ class Pipeline:
     array_codecs: tuple[tuple[ArrayArrayCodec, ChunkSpec], ...]
     serializer: ArrayBytesCodec
     stored_spec: ChunkSpec
-    bytes_codecs: tuple[tuple[BytesBytesCodec, int | None], ...]
+    bytes_codecs: tuple[BytesBytesCodec, ...]
+    bytes_decoding: tuple[tuple[BytesBytesCodec, int | None, bool], ...]
     decodes_in_place: bool
 
     def decode(self, value: Buffer, out: NDArray | None = None) -> NDArray:
@@ -83,16 +87,16 @@ class Pipeline:
         CodecError
             If the value cannot be a chunk of this array.
         """
-        in_place = out is not None and self.decodes_in_place and out.flags.c_contiguous
-        target = as_bytes(out) if in_place and out is not None else None
-        data: Buffer | NDArray = value
-        for i, (codec, limit) in reversed(tuple(enumerate(self.bytes_codecs))):
-            data = codec.decode(
-                memoryview(data), limit=limit, out=target if i == 0 else None
-            )
-        if target is not None and data is target and out is not None:
-            return out
-        chunk = self.serializer.decode(memoryview(data), self.stored_spec)
+        target: NDArray | None = None
+        if out is not None and self.decodes_in_place and out.flags.c_contiguous:
+            target = as_bytes(out)
+        data = value
+        for codec, limit, is_last in self.bytes_decoding:
+            decoded = codec.decode(data, limit=limit, out=target if is_last else None)
+            if decoded is target and out is not None:
+                return out
+            data = decoded.data if isinstance(decoded, np.ndarray) else decoded
+        chunk = self.serializer.decode(data, self.stored_spec)
         for array_codec, spec in reversed(self.array_codecs):
             chunk = array_codec.decode(chunk, spec)
         if out is None:
@@ -105,7 +109,7 @@ class Pipeline:
         for array_codec, spec in self.array_codecs:
             chunk = array_codec.encode(chunk, spec)
         data = self.serializer.encode(chunk, self.stored_spec)
-        for codec, _ in self.bytes_codecs:
+        for codec in self.bytes_codecs:
             data = codec.encode(data)
         return data
 
@@ -170,7 +174,8 @@ def build(
         tuple(array_codecs),
         serializer,
         current,
-        _with_limits(bytes_codecs, serializer.encoded_nbytes(current)),
+        tuple(bytes_codecs),
+        _decoding(bytes_codecs, serializer.encoded_nbytes(current)),
         not array_codecs and serializer.is_plain(current),
     )
 
@@ -182,12 +187,12 @@ def _check_order(codec: Codec, serializer: ArrayBytesCodec | None) -> None:
         raise CodecError(f"{codec.name} takes an array, but {serializer.name} before it made bytes")
 
 
-def _with_limits(
+def _decoding(
     codecs: Sequence[BytesBytesCodec], n_bytes: int | None
-) -> tuple[tuple[BytesBytesCodec, int | None], ...]:
+) -> tuple[tuple[BytesBytesCodec, int | None, bool], ...]:
     """Pair each codec with the most bytes it was ever given, so that it never decodes to more."""
-    pairs: list[tuple[BytesBytesCodec, int | None]] = []
-    for codec in codecs:
-        pairs.append((codec, n_bytes))
+    steps: list[tuple[BytesBytesCodec, int | None, bool]] = []
+    for i, codec in enumerate(codecs):
+        steps.append((codec, n_bytes, i == 0))
         n_bytes = None if n_bytes is None else codec.encoded_bound(n_bytes)
-    return tuple(pairs)
+    return tuple(reversed(steps))

@@ -40,4 +40,3 @@ class ByteRange(NamedTuple):
 
     start: int
     length: int | None = None
-

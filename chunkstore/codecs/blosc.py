@@ -73,7 +73,9 @@ class BloscCodec(BytesBytesCodec):
         if cname not in _CNAMES:
             raise CodecError(f'blosc takes for "cname" one of {_CNAMES}, got {cname!r}')
         if shuffle not in _SHUFFLES:
-            raise CodecError(f'blosc takes for "shuffle" one of {tuple(_SHUFFLES)}, got {shuffle!r}')
+            raise CodecError(
+                f'blosc takes for "shuffle" one of {tuple(_SHUFFLES)}, got {shuffle!r}'
+            )
         clevel = integer(cls.name, configuration, "clevel", 0, 9)
         typesize = None
         if configuration.get("typesize") is not None:
@@ -98,7 +100,7 @@ class BloscCodec(BytesBytesCodec):
         return configuration
 
     def encoded_bound(self, n_bytes: int) -> int:
-        """The container adds 16 bytes to what it cannot compress."""
+        """Add the 16 bytes that the container takes where nothing can be compressed."""
         return n_bytes + _HEADER_BYTES
 
     def encode(self, data: Buffer) -> Buffer:

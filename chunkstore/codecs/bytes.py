@@ -27,7 +27,7 @@ __all__ = ["BytesCodec"]
 
 @dataclass(frozen=True, slots=True)
 class BytesCodec(ArrayBytesCodec):
-    """Lay elements out one after another.
+    r"""Lay elements out one after another.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class BytesCodec(ArrayBytesCodec):
     >>> from chunkstore.dtypes import from_numpy
     >>> spec = ChunkSpec((2,), from_numpy("int16"), 0)
     >>> bytes(BytesCodec("big").encode(np.array([1, 2], "i2"), spec))
-    b'\\x00\\x01\\x00\\x02'
+    b'\x00\x01\x00\x02'
     """
 
     name = "bytes"
@@ -53,7 +53,9 @@ class BytesCodec(ArrayBytesCodec):
         if endian not in ("little", "big", None):
             raise CodecError(f'bytes takes for "endian" "little" or "big", got {endian!r}')
         if not spec.data_type.is_fixed_size:
-            raise CodecError(f"bytes cannot hold {spec.data_type.name}: its elements vary in length")
+            raise CodecError(
+                f"bytes cannot hold {spec.data_type.name}: its elements vary in length"
+            )
         if endian is None and spec.data_type.needs_byte_order:
             raise CodecError(
                 f'bytes needs "endian" for {spec.data_type.name}: its elements are longer than '
@@ -76,7 +78,7 @@ class BytesCodec(ArrayBytesCodec):
     def encode(self, array: NDArray, spec: ChunkSpec) -> Buffer:
         """Give the elements' bytes: a view of a C-contiguous array in this byte order."""
         stored = array if self.is_plain(spec) else array.astype(self._stored(spec))
-        return memoryview(as_bytes(np.ascontiguousarray(stored)))
+        return as_bytes(np.ascontiguousarray(stored)).data
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray:
         """View the bytes as elements; a copy only where the byte order is not this machine's."""

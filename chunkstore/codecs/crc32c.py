@@ -39,7 +39,7 @@ class Crc32cCodec(BytesBytesCodec):
     name = "crc32c"
 
     def encoded_bound(self, n_bytes: int) -> int:
-        """Always four bytes more."""
+        """Add four bytes."""
         return n_bytes + _N_BYTES
 
     def encode(self, data: Buffer) -> Buffer:
@@ -59,7 +59,7 @@ class Crc32cCodec(BytesBytesCodec):
             raise ChecksumError(
                 f"checksum does not match: stored {stored:#010x}, computed {computed:#010x}"
             )
-        return memoryview(content)
+        return content.data
 
 
 def _checksum(content: NDArray) -> int:

@@ -51,7 +51,7 @@ class GzipCodec(BytesBytesCodec):
         return {"level": self.level}
 
     def encoded_bound(self, n_bytes: int) -> int:
-        """Stored blocks of DEFLATE add 5 bytes for each 16 KiB at the worst."""
+        """Add the container and, for stored blocks, 5 bytes each 16 KiB."""
         return n_bytes + 5 * (n_bytes // 16383 + 1) + _CONTAINER_BYTES
 
     def encode(self, data: Buffer) -> Buffer:

@@ -53,7 +53,9 @@ class NumcodecsBytesCodec(BytesBytesCodec):
         except UnknownCodecError as error:
             raise CodecError(f"numcodecs has no codec {codec_id!r}") from error
         except (TypeError, ValueError) as error:
-            raise CodecError(f"numcodecs refuses {codec_id!r} {configuration!r}: {error}") from error
+            raise CodecError(
+                f"numcodecs refuses {codec_id!r} {configuration!r}: {error}"
+            ) from error
 
     def configuration(self) -> dict[str, Any]:
         """Give the configuration without the id."""
@@ -61,8 +63,7 @@ class NumcodecsBytesCodec(BytesBytesCodec):
 
     def encode(self, data: Buffer) -> Buffer:
         """Encode with numcodecs."""
-        encoded: Buffer = memoryview(as_bytes(self.codec.encode(data)))
-        return encoded
+        return as_bytes(self.codec.encode(data)).data
 
     def decode(
         self, data: Buffer, *, limit: int | None = None, out: NDArray | None = None
@@ -80,4 +81,4 @@ class NumcodecsBytesCodec(BytesBytesCodec):
                 f"{self.codec.codec_id} decodes to {decoded.nbytes} bytes, more than the {limit} "
                 f"expected"
             )
-        return memoryview(decoded)
+        return decoded.data

@@ -48,7 +48,9 @@ def primary_key(path: str, metadata: NodeMetadata) -> str:
     return join(path, v2.ARRAY_DOCUMENT if is_array else v2.GROUP_DOCUMENT)
 
 
-def decode(key: str, value: Buffer, attributes: Buffer | None = None, *, store: str) -> NodeMetadata:
+def decode(
+    key: str, value: Buffer, attributes: Buffer | None = None, *, store: str
+) -> NodeMetadata:
     """Turn stored documents into metadata.
 
     Parameters

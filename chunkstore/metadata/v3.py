@@ -276,9 +276,7 @@ def _dimension_names(
         problems.add("dimension_names", f"must be a list of strings and nulls, got {value!r}")
         return None
     if shape is not None and len(value) != len(shape):
-        problems.add(
-            "dimension_names", f"has {len(value)} entries, but the shape has {len(shape)}"
-        )
+        problems.add("dimension_names", f"has {len(value)} entries, but the shape has {len(shape)}")
     return tuple(value)
 
 
