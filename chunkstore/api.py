@@ -173,6 +173,7 @@ def create_array(
     dtype: Any = None,
     data: Any = None,
     chunks: int | Sequence[int] | str = "auto",
+    shards: int | Sequence[int] | str | None = None,
     filters: Any = "auto",
     compressors: Any = "auto",
     serializer: Any = "auto",
@@ -202,6 +203,9 @@ def create_array(
         Values to write at once; the array exists for readers only when they are written.
     chunks : tuple of int, int or "auto"
         Shape of a chunk. "auto" aims at about 1 MiB.
+    shards : tuple of int, int, "auto" or None
+        Shape of a shard, a multiple of `chunks`: so many chunks are stored as one value, and can
+        still be read one by one. "auto" aims at about 64 MiB.
     filters, compressors : codec, sequence of codecs, None or "auto"
         Codecs before and after the elements are laid out as bytes, in the order of encoding, as
         objects of chunkstore, numcodecs or zarr-python, or dicts. "auto" compresses with
@@ -251,6 +255,7 @@ def create_array(
         dtype=dtype,
         data=data,
         chunks=chunks,
+        shards=shards,
         filters=filters,
         compressors=compressors,
         serializer=serializer,

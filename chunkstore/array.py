@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,15 +16,24 @@ import numpy as np
 
 from chunkstore import documents
 from chunkstore import metadata as formats
+from chunkstore.chunk_grid import RegularGrid
 from chunkstore.display import Facts, as_html, as_text, human_bytes
 from chunkstore.dtypes import from_numpy
 from chunkstore.engine import Engine
 from chunkstore.errors import InvalidArgumentError, MetadataError, SelectionError
-from chunkstore.indexing import Request, basic_request
+from chunkstore.indexing import (
+    Request,
+    block_request,
+    numpy_request,
+    orthogonal_request,
+    points_request,
+)
 from chunkstore.layout import array_metadata
 from chunkstore.metadata.model import ArrayMetadata, metadata_error
 from chunkstore.options import Options
-from chunkstore.pipeline import Pipeline, pipeline_problems
+from chunkstore.pipeline import Pipeline
+from chunkstore.selectors import Selector
+from chunkstore.sharding import pipeline_problems
 from chunkstore.stores.base import Store
 from chunkstore.types import NDArray, Selection, Shape
 
@@ -129,13 +138,14 @@ class Array:
 
     @property
     def chunks(self) -> Shape:
-        """Shape of the unit of reading."""
-        return self.metadata.grid.chunk_shape
+        """Shape of the unit of reading: a chunk, or an inner chunk of a shard."""
+        sharding = self._engine.sharding
+        return self.metadata.grid.chunk_shape if sharding is None else sharding.chunk_shape
 
     @property
     def shards(self) -> Shape | None:
         """Shape of the unit of writing where it holds several chunks, else None."""
-        return None
+        return None if self._engine.sharding is None else self.metadata.grid.chunk_shape
 
     @property
     def write_unit(self) -> Shape:
@@ -145,12 +155,14 @@ class Array:
     @property
     def cdata_shape(self) -> Shape:
         """Number of chunks along each axis."""
-        return self.metadata.grid.grid_shape
+        return tuple(
+            -(-extent // size) for extent, size in zip(self.shape, self.chunks, strict=True)
+        )
 
     @property
     def nchunks(self) -> int:
         """Number of chunks, stored or not."""
-        return self.metadata.grid.n_chunks
+        return math.prod(self.cdata_shape)
 
     @property
     def fill_value(self) -> Any:
@@ -175,6 +187,30 @@ class Array:
     def __setitem__(self, selection: Selection, value: Any) -> None:
         self.write(selection, value)
 
+    @property
+    def oindex(self) -> Selector:
+        """Select orthogonally: ``a.oindex[[0, 2], mask]``, each array along its own axis."""
+        return Selector(self, lambda selection: orthogonal_request(selection, self.shape))
+
+    @property
+    def vindex(self) -> Selector:
+        """Select points: ``a.vindex[[0, 2], [1, 3]]``; their axes come first in the result."""
+        return Selector(self, lambda selection: points_request(selection, self.shape))
+
+    @property
+    def blocks(self) -> Selector:
+        """Select whole chunks by their place in the grid: ``a.blocks[0, 1:3]``."""
+        grid = RegularGrid(self.shape, self.chunks)
+        return Selector(self, lambda selection: block_request(selection, grid))
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate along the first axis; each chunk is read once."""
+        if not self.shape:
+            raise TypeError("iteration over an array without axes")
+        step = self.chunks[0]
+        for start in range(0, self.shape[0], step):
+            yield from self.read(slice(start, start + step))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         if copy is False:
             raise ValueError("an array in a store cannot be had without a copy")
@@ -192,7 +228,8 @@ class Array:
         Parameters
         ----------
         selection
-            As between brackets; the whole array by default.
+            As between brackets, by numpy's rules: integers, slices, Ellipsis, None, arrays of
+            integers, masks, and names of fields. The whole array by default.
         out : numpy.ndarray, optional
             Writable memory for the result, of its shape and this array's dtype, in any layout.
 
@@ -213,12 +250,20 @@ class Array:
         One request to the store for each chunk touched; holds the result and one decoded chunk a
         thread, less where chunks decode straight into the result.
         """
-        request = basic_request(selection, self.shape)
+        request = numpy_request(selection, self.shape)
+        return self.read_request(request, out=out, scalar=_may_be_scalar(selection))
+
+    def read_request(
+        self, request: Request, *, out: NDArray | None = None, scalar: bool = True
+    ) -> Any:
+        """Read what a request asks for; the common end of every way to select."""
         if out is None:
             buffer = np.empty(request.buffer_shape, self.dtype)
             self._engine.read(request, buffer)
             result = buffer.reshape(request.result_shape)
-            return result[()] if _picks_one(selection, result) else result
+            if request.fields is not None:
+                result = result[request.fields]
+            return result[()] if scalar and result.ndim == 0 else result
         self._check_out(out, request)
         self._engine.read(request, out.reshape(request.buffer_shape))
         return out
@@ -248,9 +293,13 @@ class Array:
         One write to the store for each chunk touched, and a read before it where the selection
         covers a part of the chunk.
         """
+        self.write_request(numpy_request(selection, self.shape), value)
+
+    def write_request(self, request: Request, value: Any) -> None:
+        """Write to what a request asks for; the common end of every way to select."""
         documents.check_open_for_writing(self.read_only, repr(self))
-        request = basic_request(selection, self.shape)
-        values = _castable(value, self.metadata, what=repr(self))
+        dtype = self.dtype if request.fields is None else self.dtype[request.fields]
+        values = _castable(value, dtype, what=repr(self))
         self._engine.write(request, _broadcast(values, request))
 
     # -- handles --------------------------------------------------------------------------------
@@ -314,6 +363,7 @@ class Array:
             ("shape", self.shape),
             ("data type", metadata.data_type.name),
             ("chunks", f"{self.chunks}, {self.nchunks} in all"),
+            *([("shards", self.shards)] if self.shards else []),
             ("codecs", codecs),
             ("fill value", self.fill_value),
             ("in memory", human_bytes(self.nbytes)),
@@ -413,15 +463,14 @@ def _restore(
     return Array(engine, read_only=read_only, pending=pending)
 
 
-def _picks_one(selection: Selection, result: NDArray) -> bool:
-    """Whether numpy would give a scalar: no axis is left, and no Ellipsis asked for an array."""
+def _may_be_scalar(selection: Selection) -> bool:
+    """Whether numpy gives a scalar where no axis is left: an Ellipsis asks for an array."""
     entries = selection if isinstance(selection, tuple) else (selection,)
-    return result.ndim == 0 and not any(entry is Ellipsis for entry in entries)
+    return not any(entry is Ellipsis for entry in entries)
 
 
-def _castable(value: Any, metadata: ArrayMetadata, *, what: str) -> NDArray:
+def _castable(value: Any, dtype: np.dtype[Any], *, what: str) -> NDArray:
     """Give the value as an array that may be cast to the stored type; refuse what loses data."""
-    dtype = metadata.dtype
     try:
         if isinstance(value, (bool, int, float, complex, str)) or dtype.kind in "TO":
             values = np.asarray(value, _holder(value, dtype))

@@ -5,36 +5,63 @@ Floor 5. The only place with threads, and the only one where stores meet codecs:
     read    fetch ─▶ decode ─▶ place in the buffer
     write   take from the buffer (merge with what is stored) ─▶ encode ─▶ store
 
-What does not change from request to request is prepared once, in an `Engine` for each array.
-Work on several chunks is shared by the calling thread and a bounded number of helpers that live
-as long as the request: nothing outlives a call, so there is nothing to close, and a forked child
-inherits nothing. Each thread holds one chunk at a time.
+What does not change from request to request is prepared once, in an `Engine` for each array. One
+stored value is one unit of work: a chunk, or a shard, of which only the inner chunks that a
+request touches are fetched, and only those that it covers in part are decoded to be written.
+
+Units are shared by the calling thread and a bounded number of helpers that live as long as the
+request: nothing outlives a call, so there is nothing to close, and a forked child inherits
+nothing. Each thread holds one unit at a time.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
+from chunkstore.empty import is_all_fill
 from chunkstore.errors import ChunkError, ChunkStoreError, CodecError, MissingChunkError
-from chunkstore.indexing import Projection, Request
+from chunkstore.indexing import Projection, Request, inner_request
 from chunkstore.keys import join
 from chunkstore.metadata.model import ArrayMetadata
 from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
-from chunkstore.stores.base import Store
-from chunkstore.types import Buffer, ChunkCoords, NDArray
+from chunkstore.sharding import ShardingCodec, cut
+from chunkstore.stores.base import OpenValue, Store
+from chunkstore.types import Buffer, ByteRange, ChunkCoords, NDArray
 
-__all__ = ["Engine", "is_all_fill", "run_in_threads"]
+__all__ = ["Engine", "run_in_threads"]
 
 _T = TypeVar("_T")
 
 _SERIAL_BYTES = 1 << 17
 """Decoded bytes below which starting a helper thread costs more than it saves."""
+
+_GAP_BYTES = 1 << 15
+"""Inner chunks no further apart than this are fetched together: skipping costs more."""
+
+_FETCH_BYTES = 1 << 24
+"""Most bytes of one fetch of several inner chunks, so that memory stays bounded."""
+
+
+class Unit(NamedTuple):
+    """One stored value and what a request wants of it."""
+
+    projection: Projection
+    key: str
+    n_threads: int
+
+
+class Fetch(NamedTuple):
+    """Inner chunks that lie close together: the bytes to read, and where each is in them."""
+
+    start: int
+    stop: int
+    wanted: list[tuple[Projection, ByteRange]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,137 +87,294 @@ class Engine:
     metadata: ArrayMetadata
     pipeline: Pipeline
     options: Options
+    sharding: ShardingCodec | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Codecs around a sharding codec hide the places of inner chunks: then a shard is a chunk.
+        codec = self.pipeline.serializer
+        bare = not self.pipeline.array_codecs and not self.pipeline.bytes_codecs
+        is_sharded = isinstance(codec, ShardingCodec) and bare
+        object.__setattr__(self, "sharding", codec if is_sharded else None)
 
     def chunk_key(self, coords: ChunkCoords) -> str:
-        """Give the key under which a chunk is stored."""
+        """Give the key under which a chunk, or a shard, is stored."""
         return join(self.path, self.metadata.key_encoding.encode(coords))
+
+    # -- requests -------------------------------------------------------------------------------
 
     def read(self, request: Request, out: NDArray) -> None:
         """Fill `out`, of the request's buffer shape, with the selected elements."""
         view = request.buffer_view(out)
-
-        def read_one(projection: Projection) -> None:
-            self._read_chunk(projection, view)
-
-        self._run(read_one, request, out.nbytes)
+        read = self._read_chunk if self.sharding is None else self._read_shard
+        self._run(lambda unit: read(unit, view), request, out.nbytes)
 
     def write(self, request: Request, values: NDArray) -> None:
         """Store `values`, of the request's buffer shape, as the selected elements."""
         view = request.buffer_view(values)
+        fields = request.fields
+        write = self._write_chunk if self.sharding is None else self._write_shard
+        self._run(lambda unit: write(unit, view, fields), request, values.nbytes)
 
-        def write_one(projection: Projection) -> None:
-            self._write_chunk(projection, view)
-
-        self._run(write_one, request, values.nbytes)
-
-    def _run(self, work: Callable[[Projection], None], request: Request, n_bytes: int) -> None:
+    def _run(self, work: Callable[[Unit], None], request: Request, n_bytes: int) -> None:
         grid = self.metadata.grid
         n_threads = 1
         if n_bytes > _SERIAL_BYTES or not self.metadata.data_type.is_fixed_size:
-            n_threads = min(self.options.threads, request.n_projections(grid))
-        run_in_threads(work, request.projections(grid), n_threads=n_threads)
+            n_threads = self.options.threads
+        n_units = min(n_threads, request.n_projections(grid))
+        # Threads that have no shard of their own help inside the shards.
+        inner = n_threads // max(1, n_units)
+        units = (
+            Unit(projection, self.chunk_key(projection.coords), inner)
+            for projection in request.projections(grid)
+        )
+        run_in_threads(work, units, n_threads=n_units)
 
-    def _read_chunk(self, projection: Projection, out: NDArray) -> None:
-        coords, chunk_selection, out_selection, whole = projection
-        key = self.chunk_key(coords)
-        value = self.store.get(key)
-        target = out[out_selection] if out_selection else out
+    # -- a chunk as one value -------------------------------------------------------------------
+
+    def _read_chunk(self, unit: Unit, out: NDArray) -> None:
+        value = self.store.get(unit.key)
         if value is None:
-            if self.options.missing_chunks == "error":
-                raise MissingChunkError(
-                    f"chunk {coords} of {self.path or '/'!r} in {self.store!r} is not stored (key "
-                    f"{key!r}), and the handle was opened with missing_chunks='error'",
-                    store=self.store,
-                    key=key,
-                    chunk_coords=coords,
-                )
-            target[...] = self.pipeline.spec.fill_value
-        elif whole and target.shape == self.pipeline.spec.shape:
-            self._decode(coords, key, value, target)
-        else:
-            target[...] = self._decode(coords, key, value)[chunk_selection]
+            self._fill(unit, out)
+            return
+        try:
+            _place(self.pipeline, value, unit.projection, out)
+        except CodecError as error:
+            self._fail("read", unit, error)
 
-    def _write_chunk(self, projection: Projection, values: NDArray) -> None:
-        coords, chunk_selection, out_selection, whole = projection
-        key = self.chunk_key(coords)
+    def _write_chunk(self, unit: Unit, values: NDArray, fields: str | list[str] | None) -> None:
+        _, selection, out_selection, whole = unit.projection
         part = values[out_selection] if out_selection else values
-        spec = self.pipeline.spec
+        pipeline = self.pipeline
+
+        def encode(chunk: NDArray) -> Buffer | None:
+            if not self.options.write_empty_chunks and is_all_fill(chunk, pipeline.spec.fill_value):
+                return None
+            return pipeline.encode(chunk)
+
+        def merge(stored: bytes | None) -> Buffer | None:
+            chunk = _full(pipeline)
+            if stored is not None:
+                pipeline.decode(stored, chunk)
+            _assign(chunk, selection, part, fields)
+            return encode(chunk)
+
+        try:
+            if not whole or fields:
+                self.store.update(unit.key, merge)
+                return
+            encoded = encode(_padded(pipeline, selection, part))
+        except CodecError as error:
+            self._fail("write", unit, error)
+        self._put(unit.key, encoded)
+
+    # -- a shard as one value -------------------------------------------------------------------
+
+    def _read_shard(self, unit: Unit, out: NDArray) -> None:
+        codec = self.sharding
+        assert codec is not None
+        _, selection, out_selection, whole = unit.projection
+        request = inner_request(selection)
+        if request is None:
+            self._read_chunk(unit, out)
+            return
         if whole:
-            if part.shape != spec.shape:
-                # The chunk reaches beyond the array: what lies there is stored as fill value.
-                chunk = np.full(spec.shape, spec.fill_value, spec.data_type.dtype)
-                chunk[chunk_selection] = part
-                part = chunk
-            encoded = self._encode(coords, key, part)
-            if encoded is None:
-                self.store.delete(key)
-            else:
-                self.store.set(key, encoded)
+            value = self.store.get(unit.key)
+            opened = None if value is None else OpenValue(value)
+        else:
+            opened = self.store.open_value(unit.key)
+        if opened is None:
+            self._fill(unit, out)
+            return
+        target = out[out_selection]
+        with opened:
+            self._read_inner(unit, opened, request, target)
+        if _is_copy(out_selection):
+            out[out_selection] = target
+
+    def _read_inner(self, unit: Unit, opened: OpenValue, request: Request, target: NDArray) -> None:
+        """Read the inner chunks that a request touches, from one version of a shard."""
+        codec = self.sharding
+        assert codec is not None
+        inner = codec.inner
+
+        def read_one(fetch: Fetch) -> None:
+            data = opened.read(ByteRange(fetch.start, fetch.stop - fetch.start))
+            if len(data) != fetch.stop - fetch.start:
+                raise CodecError(f"the value ends before byte {fetch.stop}")
+            for projection, place in fetch.wanted:
+                part = cut(data, ByteRange(place.start - fetch.start, place.length))
+                try:
+                    _place(inner, part, projection, target)
+                except CodecError as error:
+                    raise CodecError(f"inner chunk {projection.coords}: {error}") from error
+
+        try:
+            index = codec.decode_index(opened.read(codec.index_range), opened.n_bytes)
+            wanted: list[tuple[Projection, ByteRange]] = []
+            for projection in request.projections(codec.grid):
+                place = index.range_of(projection.coords)
+                if place is None:
+                    target[projection.out_selection] = inner.spec.fill_value
+                else:
+                    wanted.append((projection, place))
+            n_threads = min(unit.n_threads, len(wanted))
+            run_in_threads(read_one, _fetches(wanted, n_threads), n_threads=n_threads)
+        except CodecError as error:
+            self._fail("read", unit, error)
+
+    def _write_shard(self, unit: Unit, values: NDArray, fields: str | list[str] | None) -> None:
+        codec = self.sharding
+        assert codec is not None
+        _, selection, out_selection, whole = unit.projection
+        part = values[out_selection] if out_selection else values
+        request = inner_request(selection)
+        if request is None:
+            self._write_chunk(unit, values, fields)
             return
 
         def merge(stored: bytes | None) -> Buffer | None:
-            chunk = np.full(spec.shape, spec.fill_value, spec.data_type.dtype)
+            parts: dict[ChunkCoords, Buffer | None] = {}
             if stored is not None:
-                self._decode(coords, key, stored, chunk)
-            chunk[chunk_selection] = part
-            return self._encode(coords, key, chunk)
+                parts.update(codec.parts_of(stored))
 
-        self.store.update(key, merge)
+            def write_one(projection: Projection) -> None:
+                old = parts.get(projection.coords)
+                parts[projection.coords] = self._merged_inner(projection, part, fields, old)
 
-    def _decode(
-        self, coords: ChunkCoords, key: str, value: Buffer, out: NDArray | None = None
-    ) -> NDArray:
+            projections = request.projections(codec.grid)
+            run_in_threads(write_one, projections, n_threads=unit.n_threads)
+            if all(piece is None for piece in parts.values()):
+                return None
+            return codec.assemble(parts)
+
         try:
-            return self.pipeline.decode(value, out)
+            if not whole or fields:
+                self.store.update(unit.key, merge)
+                return
+            encoded = merge(None)
         except CodecError as error:
-            self._fail("read", coords, key, error)
+            self._fail("write", unit, error)
+        self._put(unit.key, encoded)
 
-    def _encode(self, coords: ChunkCoords, key: str, chunk: NDArray) -> Buffer | None:
-        """Encode a chunk; None stands for an empty one that need not be stored."""
-        if not self.options.write_empty_chunks and is_all_fill(
-            chunk, self.pipeline.spec.fill_value
-        ):
-            return None
-        try:
-            return self.pipeline.encode(chunk)
-        except CodecError as error:
-            self._fail("write", coords, key, error)
+    def _merged_inner(
+        self,
+        projection: Projection,
+        values: NDArray,
+        fields: str | list[str] | None,
+        old: Buffer | None,
+    ) -> Buffer | None:
+        """Encode one inner chunk with its new values; the old ones are decoded only if needed."""
+        assert self.sharding is not None
+        inner = self.sharding.inner
+        _, selection, out_selection, whole = projection
+        part = values[out_selection]
+        if whole and not fields:
+            chunk = _padded(inner, selection, part)
+        else:
+            chunk = _full(inner)
+            if old is not None:
+                inner.decode(old, chunk)
+            _assign(chunk, selection, part, fields)
+        return self.sharding.encode_inner(chunk, keep_empty=self.options.write_empty_chunks)
 
-    def _fail(self, verb: str, coords: ChunkCoords, key: str, error: ChunkStoreError) -> NoReturn:
-        hint = "The value is damaged or was written under other metadata" if verb == "read" else ""
+    # -- what both have in common ---------------------------------------------------------------
+
+    def _put(self, key: str, encoded: Buffer | None) -> None:
+        """Store a value; None stands for an empty one, which is deleted if it was stored."""
+        if encoded is None:
+            self.store.delete(key)
+        else:
+            self.store.set(key, encoded)
+
+    def _fill(self, unit: Unit, out: NDArray) -> None:
+        """Read a chunk that is not stored."""
+        if self.options.missing_chunks == "error":
+            raise MissingChunkError(
+                f"chunk {unit.projection.coords} of {self.path or '/'!r} in {self.store!r} is not "
+                f"stored (key {unit.key!r}), and the handle was opened with missing_chunks='error'",
+                store=self.store,
+                path=self.path,
+                key=unit.key,
+                chunk_coords=unit.projection.coords,
+            )
+        out[unit.projection.out_selection] = self.pipeline.spec.fill_value
+
+    def _fail(self, verb: str, unit: Unit, error: ChunkStoreError) -> NoReturn:
+        coords = unit.projection.coords
+        hint = (
+            "The value is damaged, or was written under other metadata." if verb == "read" else ""
+        )
         raise ChunkError(
             f"cannot {verb} chunk {coords} of array {self.path or '/'!r} in {self.store!r} (key "
-            f"{key!r}): {error}. {hint}".rstrip(". ")
-            + ".",
+            f"{unit.key!r}): {error}. {hint}".rstrip(),
             store=self.store,
             path=self.path,
-            key=key,
+            key=unit.key,
             chunk_coords=coords,
         ) from error
 
 
-def is_all_fill(chunk: NDArray, fill_value: Any) -> bool:
-    """Whether every element has exactly the bits of the fill value.
+def _place(pipeline: Pipeline, value: Buffer, projection: Projection, out: NDArray) -> None:
+    """Decode a value and put what is selected of it where it belongs."""
+    _, selection, out_selection, whole = projection
+    if whole:
+        # Only slices make a projection whole, so this is a view of `out`.
+        target = out[out_selection] if out_selection else out
+        if target.shape == pipeline.spec.shape:
+            pipeline.decode(value, target)
+            return
+    out[out_selection] = pipeline.decode(value)[selection]
 
-    Bits, not values: a NaN equals itself here, and -0.0 is not 0.0, so leaving an empty chunk
-    out never changes what is read.
 
-    Examples
-    --------
-    >>> is_all_fill(np.array([np.nan, np.nan]), np.nan), is_all_fill(np.array([-0.0]), 0.0)
-    (True, False)
+def _is_copy(selection: tuple[Any, ...]) -> bool:
+    """Whether numpy makes a copy for a selection rather than a view."""
+    return any(isinstance(entry, np.ndarray) for entry in selection)
+
+
+def _full(pipeline: Pipeline) -> NDArray:
+    """Make a chunk of nothing but fill value."""
+    spec = pipeline.spec
+    return np.full(spec.shape, spec.fill_value, spec.data_type.dtype)
+
+
+def _padded(pipeline: Pipeline, selection: tuple[Any, ...], part: NDArray) -> NDArray:
+    """Give a chunk in the stored type; what reaches beyond the array is fill value."""
+    spec = pipeline.spec
+    if part.shape == spec.shape:
+        return part.astype(spec.data_type.dtype, copy=False)
+    chunk = _full(pipeline)
+    chunk[selection] = part
+    return chunk
+
+
+def _assign(
+    chunk: NDArray, selection: tuple[Any, ...], part: NDArray, fields: str | list[str] | None
+) -> None:
+    target = chunk[fields] if fields else chunk
+    target[selection] = part
+
+
+def _fetches(wanted: list[tuple[Projection, ByteRange]], n_threads: int) -> Iterator[Fetch]:
+    """Join the byte ranges of inner chunks that lie close together into single fetches.
+
+    Where several threads share one shard, each fetch is kept to its part of the whole.
     """
-    if chunk.size == 0:
-        return True
-    if chunk.dtype.kind not in "biufcmM":
-        return bool(np.all(chunk == fill_value))
-    wanted = np.asarray(fill_value, chunk.dtype).reshape(1)
-    if chunk[(0,) * chunk.ndim].tobytes() != wanted.tobytes():
-        return False
-    unit = f"u{min(chunk.dtype.itemsize, 8)}"
-    if chunk.dtype.itemsize > 8:
-        chunk = np.ascontiguousarray(chunk)[..., np.newaxis]
-    return bool((chunk.view(unit) == wanted.view(unit)).all())
+    wanted = sorted(wanted, key=lambda item: item[1].start)
+    total = sum(place.length or 0 for _, place in wanted)
+    most = min(_FETCH_BYTES, max(_GAP_BYTES, -(-total // max(1, n_threads))))
+    group: list[tuple[Projection, ByteRange]] = []
+    start = stop = 0
+    for projection, place in wanted:
+        end = place.start + (place.length or 0)
+        if group and (place.start - stop > _GAP_BYTES or end - start > most):
+            yield Fetch(start, stop, group)
+            group = []
+        if not group:
+            start = place.start
+        group.append((projection, place))
+        stop = end
+    if group:
+        yield Fetch(start, stop, group)
 
 
 def run_in_threads(work: Callable[[_T], None], items: Iterable[_T], *, n_threads: int) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "RESERVED_PREFIX",
     "ChunkKeyEncoding",
     "check_key",
+    "check_prefix",
     "join",
     "node_name_problem",
     "normalize_path",
@@ -45,7 +46,8 @@ def normalize_path(path: str | None) -> str:
     Raises
     ------
     InvalidArgumentError
-        If a part is ``"."`` or ``".."``, which would leave the hierarchy.
+        If a part is ``"."`` or ``".."``, which would leave the hierarchy, or if the path holds
+        NUL or half of a surrogate pair.
 
     Examples
     --------
@@ -62,8 +64,8 @@ def normalize_path(path: str | None) -> str:
             raise InvalidArgumentError(
                 f"path {path!r} has the part {part!r}: names of dots only are not allowed"
             )
-        if "\x00" in part:
-            raise InvalidArgumentError(f"path {path!r} holds a NUL character")
+    if not _is_storable(path):
+        raise InvalidArgumentError(f"path {path!r} holds a character that no store can hold")
     return "/".join(parts)
 
 
@@ -96,13 +98,27 @@ def check_key(key: str) -> str:
     Raises
     ------
     InvalidArgumentError
-        If the key is empty, starts or ends with ``/``, or has an empty, ``.`` or ``..`` part.
+        If the key is empty, starts or ends with ``/``, or has an empty, ``.`` or ``..`` part, or
+        holds NUL or half of a surrogate pair.
     """
-    if "\x00" not in key and not _NEVER_A_PART.intersection(key.split("/")):
+    if not _NEVER_A_PART.intersection(key.split("/")) and _is_storable(key):
         return key
     raise InvalidArgumentError(
         f"{key!r} cannot be a key: expected parts joined by '/', none empty, '.' or '..'"
     )
+
+
+def check_prefix(prefix: str) -> str:
+    """Return `prefix` if it is ``""`` or a key and a slash; else refuse it, as `check_key` does.
+
+    Without the slash a store of files and a store of names would answer differently.
+    """
+    if not prefix:
+        return prefix
+    if not prefix.endswith("/"):
+        raise InvalidArgumentError(f"{prefix!r} cannot be a prefix: it must end in '/'")
+    check_key(prefix[:-1])
+    return prefix
 
 
 def join(*parts: str) -> str:
@@ -153,6 +169,16 @@ class ChunkKeyEncoding:
                 return None
             key = key[2:]
         return _integers(key.split(self.separator), ndim)
+
+
+def _is_storable(name: str) -> bool:
+    """Whether every file system and every request could spell the name."""
+    if name.isascii():
+        return "\x00" not in name
+    try:
+        return b"\x00" not in name.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _integers(parts: Sequence[str], ndim: int) -> ChunkCoords | None:

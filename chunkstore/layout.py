@@ -22,8 +22,12 @@ from chunkstore.errors import CodecError, InvalidArgumentError
 from chunkstore.keys import ChunkKeyEncoding
 from chunkstore.metadata import v2
 from chunkstore.metadata.model import ArrayMetadata, CodecSpec, plain_attributes
-from chunkstore.pipeline import pipeline_problems
+from chunkstore.metadata.v3 import codec_document
+from chunkstore.sharding import pipeline_problems
 from chunkstore.types import Shape
+
+_SHARD_BYTES = 1 << 26
+"""Decoded size that automatic shards aim at: few objects, and memory for one on each thread."""
 
 __all__ = ["array_metadata", "automatic_chunks"]
 
@@ -37,6 +41,7 @@ def array_metadata(
     shape: int | Sequence[int],
     dtype: Any,
     chunks: int | Sequence[int] | str = "auto",
+    shards: int | Sequence[int] | str | None = None,
     filters: Any = "auto",
     compressors: Any = "auto",
     serializer: Any = "auto",
@@ -69,10 +74,14 @@ def array_metadata(
         order=order or "C",
         zarr_format=zarr_format,
     )
+    unit = chunk_shape
+    if shards is not None:
+        unit = _shard_shape(shards, extents, chunk_shape, data_type)
+        codecs = _sharded(codecs, chunk_shape, zarr_format)
     metadata = ArrayMetadata(
         zarr_format=zarr_format,
         data_type=data_type,
-        grid=RegularGrid(extents, chunk_shape),
+        grid=RegularGrid(extents, unit),
         key_encoding=_key_encoding(chunk_key_encoding, zarr_format),
         fill_value=fill,
         codecs=codecs,
@@ -102,6 +111,47 @@ def automatic_chunks(shape: Shape, itemsize: int, *, target_bytes: int = _TARGET
         axis = max(range(len(shape)), key=lambda i: chunk_shape[i])
         chunk_shape[axis] = -(-chunk_shape[axis] // 2)
     return tuple(chunk_shape)
+
+
+def _shard_shape(
+    shards: Any, shape: Shape, chunk_shape: Shape, data_type: dtypes.DataType
+) -> Shape:
+    """Give the shape of a shard, a multiple of the chunk along each axis."""
+    if isinstance(shards, str) and shards == "auto":
+        whole = automatic_chunks(shape, data_type.dtype.itemsize, target_bytes=_SHARD_BYTES)
+        return tuple(
+            max(1, round(n / chunk)) * chunk for n, chunk in zip(whole, chunk_shape, strict=True)
+        )
+    if isinstance(shards, (int, np.integer)) and not isinstance(shards, bool):
+        shards = (shards,) * len(shape)
+    if isinstance(shards, (str, bool)):
+        raise InvalidArgumentError(f'shards must be integers, "auto" or None, got {shards!r}')
+    shard_shape = _extents("shards", shards, least=1)
+    if len(shard_shape) != len(chunk_shape) or any(
+        shard % chunk for shard, chunk in zip(shard_shape, chunk_shape, strict=True)
+    ):
+        raise InvalidArgumentError(
+            f"shards {shard_shape} must be a multiple of chunks {chunk_shape} along each axis"
+        )
+    return shard_shape
+
+
+def _sharded(
+    codecs: tuple[CodecSpec, ...], chunk_shape: Shape, zarr_format: int
+) -> tuple[CodecSpec, ...]:
+    """Put the codecs of a chunk into a sharding codec."""
+    if zarr_format == 2:
+        raise InvalidArgumentError("Zarr version 2 has no shards; use zarr_format=3")
+    configuration = {
+        "chunk_shape": list(chunk_shape),
+        "codecs": [codec_document(spec) for spec in codecs],
+        "index_codecs": [
+            {"name": "bytes", "configuration": {"endian": "little"}},
+            {"name": "crc32c"},
+        ],
+        "index_location": "end",
+    }
+    return (CodecSpec("sharding_indexed", configuration),)
 
 
 def _extents(name: str, value: int | Sequence[int], *, least: int) -> Shape:

@@ -45,7 +45,10 @@ class Options:
     missing_chunks: Literal["fill", "error"] = "fill"
 
     def __post_init__(self) -> None:
-        if self.n_threads is not None and self.n_threads < 1:
+        n_threads: object = self.n_threads
+        if n_threads is not None and (
+            isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1
+        ):
             raise InvalidArgumentError(
                 f"n_threads must be a positive integer or None, got {self.n_threads!r}"
             )
@@ -61,7 +64,8 @@ class Options:
             return self.n_threads
         asked = os.environ.get("CHUNKSTORE_THREADS")
         if asked is not None:
-            if not asked.isdigit() or int(asked) < 1:
+            # str.isdigit alone also takes superscripts, which int refuses.
+            if not (asked.isascii() and asked.isdigit()) or int(asked) < 1:
                 raise InvalidArgumentError(
                     f"environment variable CHUNKSTORE_THREADS must be a positive integer, "
                     f"got {asked!r}"

@@ -13,12 +13,11 @@ Source: Zarr v3 core, "Codecs", "Determination of encoded representations".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from chunkstore.codecs import table
 from chunkstore.codecs.base import (
     ArrayArrayCodec,
     ArrayBytesCodec,
@@ -28,10 +27,12 @@ from chunkstore.codecs.base import (
     as_bytes,
 )
 from chunkstore.errors import CodecError
-from chunkstore.metadata.model import ArrayMetadata, CodecSpec
+from chunkstore.metadata.model import CodecSpec
 from chunkstore.types import Buffer, NDArray
 
-__all__ = ["Pipeline", "pipeline_for", "pipeline_problems"]
+__all__ = ["Make", "Pipeline", "build"]
+
+Make = Callable[[CodecSpec, ChunkSpec], Codec | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,13 @@ class Pipeline:
         np.copyto(out, chunk, casting="no")
         return out
 
+    def encoded_nbytes(self) -> int | None:
+        """Give the length of every encoded chunk where it does not depend on the values."""
+        n_bytes = self.serializer.encoded_nbytes(self.stored_spec)
+        for codec in self.bytes_codecs:
+            n_bytes = None if n_bytes is None else codec.encoded_nbytes(n_bytes)
+        return n_bytes
+
     def encode(self, chunk: NDArray) -> Buffer:
         """Encode one chunk of the full shape; the result may be a view of its memory."""
         for array_codec, spec in self.array_codecs:
@@ -114,34 +122,27 @@ class Pipeline:
         return data
 
 
-def pipeline_for(metadata: ArrayMetadata) -> Pipeline:
-    """Make the pipeline of an array's chunks.
-
-    Raises
-    ------
-    CodecError
-        If a codec is not known, not valid, or cannot follow the one before it.
-    """
-    problems = pipeline_problems(metadata)
-    if isinstance(problems, Pipeline):
-        return problems
-    path, what = problems[0]
-    raise CodecError(f"{path}: {what}", problems=problems)
-
-
-def pipeline_problems(metadata: ArrayMetadata) -> Pipeline | list[tuple[str, str]]:
-    """Make the pipeline, or list why it cannot be made, each problem with its JSON path."""
-    fill = metadata.fill_value
-    if fill is None:
-        fill = metadata.data_type.default_fill()
-    spec = ChunkSpec(metadata.grid.chunk_shape, metadata.data_type, fill)
-    return build(metadata.codecs, spec, path="codecs")
-
-
 def build(
-    entries: Sequence[CodecSpec], spec: ChunkSpec, *, path: str
+    entries: Sequence[CodecSpec], spec: ChunkSpec, *, path: str, make: Make
 ) -> Pipeline | list[tuple[str, str]]:
-    """Make a pipeline for chunks of `spec` from the entries at a JSON path."""
+    """Make a pipeline, or list why it cannot be made.
+
+    Parameters
+    ----------
+    entries : sequence of CodecSpec
+        In the order of encoding.
+    spec : ChunkSpec
+        The chunks to encode.
+    path : str
+        JSON path of the entries, for the problems.
+    make : callable
+        From an entry, and what it will be given, to its codec; None for one to skip.
+
+    Returns
+    -------
+    Pipeline or list of (str, str)
+        The problems, each with its JSON path.
+    """
     problems: list[tuple[str, str]] = []
     array_codecs: list[tuple[ArrayArrayCodec, ChunkSpec]] = []
     bytes_codecs: list[BytesBytesCodec] = []
@@ -149,7 +150,7 @@ def build(
     current = spec
     for i, entry in enumerate(entries):
         try:
-            codec = table.make(entry, current)
+            codec = make(entry, current)
             if codec is None:
                 continue
             _check_order(codec, serializer)

@@ -147,6 +147,10 @@ class BytesBytesCodec(Codec):
         """Give an upper bound of the encoded length of `n_bytes` bytes; None if there is none."""
         return None
 
+    def encoded_nbytes(self, n_bytes: int) -> int | None:
+        """Give the encoded length of `n_bytes` bytes where it does not depend on their values."""
+        return None
+
     def encode(self, data: Buffer) -> Buffer:
         """Encode; may return a view of `data`."""
         raise NotImplementedError

@@ -110,6 +110,10 @@ class BloscCodec(BytesBytesCodec):
                 f"blosc holds at most {blosc.MAX_BUFFERSIZE} bytes, got {memoryview(data).nbytes}; "
                 f"choose smaller chunks or another codec"
             )
+        if self.cname not in blosc.list_compressors():
+            raise CodecError(
+                f"blosc was built without {self.cname!r}; it has {blosc.list_compressors()}"
+            )
         typesize = self.typesize if self.typesize and self.typesize <= _MAX_TYPESIZE else 1
         encoded: bytes = blosc.compress(
             data,

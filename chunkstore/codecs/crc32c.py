@@ -42,6 +42,10 @@ class Crc32cCodec(BytesBytesCodec):
         """Add four bytes."""
         return n_bytes + _N_BYTES
 
+    def encoded_nbytes(self, n_bytes: int) -> int:
+        """Add four bytes."""
+        return n_bytes + _N_BYTES
+
     def encode(self, data: Buffer) -> Buffer:
         """Give the bytes and their checksum."""
         return b"".join((data, _checksum(as_bytes(data)).to_bytes(_N_BYTES, "little")))

@@ -66,6 +66,8 @@ class GzipCodec(BytesBytesCodec):
         parts: list[bytes] = []
         total = 0
         rest: Buffer = data
+        if not len(rest):
+            raise CodecError("gzip cannot decode: there are no bytes")
         while len(rest):
             member = zlib.decompressobj(_GZIP_CONTAINER)
             room = 0 if limit is None else limit - total + 1

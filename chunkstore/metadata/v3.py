@@ -123,7 +123,7 @@ def array_document(metadata: ArrayMetadata) -> dict[str, Any]:
             "configuration": {"separator": metadata.key_encoding.separator},
         },
         "fill_value": metadata.data_type.fill_to_json(metadata.fill_value),
-        "codecs": [_codec_document(spec) for spec in metadata.codecs],
+        "codecs": [codec_document(spec) for spec in metadata.codecs],
         "attributes": metadata.attributes,
     }
     if metadata.dimension_names is not None:
@@ -288,7 +288,7 @@ def _attributes(document: Mapping[str, Any], problems: Problems) -> dict[str, An
     return value
 
 
-def _codec_document(spec: CodecSpec) -> dict[str, Any]:
+def codec_document(spec: CodecSpec) -> dict[str, Any]:
     document: dict[str, Any] = {"name": spec.name}
     if spec.configuration:
         document["configuration"] = dict(spec.configuration)

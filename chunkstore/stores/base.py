@@ -15,14 +15,15 @@ What every store promises:
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from chunkstore.errors import ReadOnlyError
 from chunkstore.types import Buffer, ByteRange
 
-__all__ = ["Listing", "Store", "slice_range"]
+__all__ = ["Listing", "OpenValue", "Store", "slice_range"]
 
 
 class Listing(NamedTuple):
@@ -30,6 +31,32 @@ class Listing(NamedTuple):
 
     keys: tuple[str, ...]
     prefixes: tuple[str, ...]
+
+
+class OpenValue:
+    """One version of one stored value, open for reading parts; a context manager.
+
+    This one holds the whole value. A backend that can read parts subclasses it.
+    """
+
+    __slots__ = ("_value", "n_bytes")
+
+    def __init__(self, value: Buffer) -> None:
+        self._value = value
+        self.n_bytes = len(value)
+
+    def read(self, part: ByteRange) -> Buffer:
+        """Read one part, here as a view; what lies beyond the end is cut, as in slicing."""
+        return slice_range(self._value, part)
+
+    def close(self) -> None:
+        """Let go of the value."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 class Store:
@@ -66,13 +93,24 @@ class Store:
 
     # -- what a backend may do better ---------------------------------------------------------
 
+    def open_value(self, key: str) -> OpenValue | None:
+        """Open one value to read parts of it; None if the key is not stored.
+
+        All parts come from one version of the value, also if it is replaced meanwhile.
+        """
+        value = self.get(key)
+        return None if value is None else OpenValue(value)
+
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes] | None:
         """Give parts of one value, in the order asked; None if the key is not stored.
 
         A range beyond the end is cut, as in slicing.
         """
-        value = self.get(key)
-        return None if value is None else [slice_range(value, part) for part in ranges]
+        opened = self.open_value(key)
+        if opened is None:
+            return None
+        with opened:
+            return [bytes(opened.read(part)) for part in ranges]
 
     def exists(self, key: str) -> bool:
         """Whether a key is stored."""
@@ -122,7 +160,18 @@ class Store:
             )
 
 
-_LOCKS = tuple(threading.Lock() for _ in range(64))
+_N_LOCKS = 64
+_LOCKS: list[threading.Lock] = []
+
+
+def _renew_locks() -> None:
+    _LOCKS[:] = [threading.Lock() for _ in range(_N_LOCKS)]
+
+
+_renew_locks()
+if hasattr(os, "register_at_fork"):
+    # A lock that another thread held during the fork would stay locked in the child for ever.
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def update_lock(store: Store, key: str) -> threading.Lock:
@@ -134,14 +183,14 @@ def update_lock(store: Store, key: str) -> threading.Lock:
     return _LOCKS[hash((store, key)) % len(_LOCKS)]
 
 
-def slice_range(value: Buffer, part: ByteRange) -> bytes:
-    """Cut one range out of a whole value.
+def slice_range(value: Buffer, part: ByteRange) -> memoryview:
+    """Give a view of one range of a whole value.
 
     Examples
     --------
-    >>> slice_range(b"abcdef", ByteRange(1, 2)), slice_range(b"abcdef", ByteRange(-2))
+    >>> bytes(slice_range(b"abcdef", ByteRange(1, 2))), bytes(slice_range(b"abcdef", ByteRange(-2)))
     (b'bc', b'ef')
     """
     start = part.start if part.start >= 0 else max(0, len(value) + part.start)
     stop = len(value) if part.length is None else start + part.length
-    return bytes(value[start:stop])
+    return memoryview(value)[start:stop]

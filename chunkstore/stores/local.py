@@ -16,13 +16,12 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from chunkstore.errors import InvalidArgumentError, StoreError
-from chunkstore.keys import RESERVED_PREFIX, check_key
-from chunkstore.stores.base import Listing, Store
+from chunkstore.keys import RESERVED_PREFIX, check_key, check_prefix
+from chunkstore.stores.base import Listing, OpenValue, Store
 from chunkstore.types import Buffer, ByteRange
 
 __all__ = ["LocalStore"]
@@ -60,10 +59,13 @@ class LocalStore(Store):
 
     def __init__(self, root: str | os.PathLike[str], *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
-        path = os.path.abspath(os.path.expanduser(os.fspath(root)))
+        given = os.fsdecode(root)
+        if not given:
+            raise InvalidArgumentError("'' names no folder; for the current one give '.'")
+        path = os.path.abspath(os.path.expanduser(given))
         if os.path.exists(path) and not os.path.isdir(path):
             raise InvalidArgumentError(
-                f"{os.fspath(root)!r} is a file; a LocalStore needs a folder, or a path where it "
+                f"{given!r} is a file; a LocalStore needs a folder, or a path where it "
                 f"can make one",
                 path=path,
             )
@@ -97,22 +99,24 @@ class LocalStore(Store):
         except OSError as error:
             self._fail("read", key, error)
 
-    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes] | None:
-        """Read parts of the file of a key, without reading the rest."""
+    def open_value(self, key: str) -> OpenValue | None:
+        """Open the file of a key; it stays this version even if it is replaced meanwhile."""
         try:
-            with open(self._file(key), "rb", buffering=0) as file:
-                handle = file.fileno()
-                n_bytes = os.fstat(handle).st_size
-                return [_pread(handle, n_bytes, part) for part in ranges]
+            handle = os.open(self._file(key), os.O_RDONLY)
         except _ABSENT:
             return None
         except OSError as error:
             self._fail("read", key, error)
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            os.close(handle)
+            return None
+        return _OpenFile(self, key, handle, status.st_size)
 
     def set(self, key: str, value: Buffer) -> None:
         """Write a temporary file and rename it into place."""
         self.check_writable()
-        file = self._file(check_key(key))
+        file = self._file(key)
         folder = os.path.dirname(file)
         temporary = f"{folder}/{_TEMPORARY}{os.getpid():x}-{secrets.token_hex(8)}"
         try:
@@ -135,17 +139,20 @@ class LocalStore(Store):
     def delete(self, key: str) -> None:
         """Remove the file of a key."""
         self.check_writable()
+        file = self._file(key)
         try:
-            os.unlink(self._file(check_key(key)))
-        except (FileNotFoundError, NotADirectoryError):
+            os.unlink(file)
+        except _ABSENT:
             return
         except OSError as error:
-            self._fail("delete", key, error)
+            # A folder is no value; not every system says so with IsADirectoryError.
+            if not os.path.isdir(file):
+                self._fail("delete", key, error)
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove the folder of a prefix; it disappears in one step."""
         self.check_writable()
-        folder = self._file(check_key(prefix.rstrip("/"))) if prefix else self.root
+        folder = self._folder(prefix)
         doomed = f"{os.path.dirname(folder)}/{_TEMPORARY}deleted-{secrets.token_hex(8)}"
         try:
             if not prefix:
@@ -153,8 +160,10 @@ class LocalStore(Store):
                 for entry in os.listdir(folder):
                     self._remove(f"{folder}/{entry}")
                 return
-            os.rename(folder, doomed)
-            self._remove(doomed)
+            # A file of this name is a value of its own, not one under the prefix.
+            if os.path.isdir(folder):
+                os.rename(folder, doomed)
+                self._remove(doomed)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -179,7 +188,7 @@ class LocalStore(Store):
         keys: list[str] = []
         prefixes: list[str] = []
         try:
-            with os.scandir(self._file(prefix.rstrip("/"))) as entries:
+            with os.scandir(self._folder(prefix)) as entries:
                 for entry in entries:
                     if entry.name.startswith(_TEMPORARY):
                         continue
@@ -194,7 +203,11 @@ class LocalStore(Store):
         return Listing(tuple(sorted(keys)), tuple(sorted(prefixes)))
 
     def _file(self, key: str) -> str:
-        return f"{self.root}/{key}" if key else self.root
+        # Checked for reading too: no key leads out of the root.
+        return f"{self.root}/{check_key(key)}"
+
+    def _folder(self, prefix: str) -> str:
+        return f"{self.root}/{check_prefix(prefix)[:-1]}" if prefix else self.root
 
     def _remove(self, path: str) -> None:
         if os.path.isdir(path) and not os.path.islink(path):
@@ -215,17 +228,36 @@ def _restore(root: str, read_only: bool) -> LocalStore:
     return LocalStore(Path(root), read_only=read_only)
 
 
-def _pread(handle: int, n_bytes: int, part: ByteRange) -> bytes:
-    start = part.start if part.start >= 0 else max(0, n_bytes + part.start)
-    length = n_bytes - start if part.length is None else part.length
-    pieces: list[bytes] = []
-    while length > 0:
-        piece = os.pread(handle, length, start)
-        if not piece:
-            break
-        pieces.append(piece)
-        start, length = start + len(piece), length - len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+class _OpenFile(OpenValue):
+    """A file of the store, read in parts at given offsets, by any number of threads."""
+
+    __slots__ = ("_handle", "_key", "_store")
+
+    def __init__(self, store: LocalStore, key: str, handle: int, n_bytes: int) -> None:
+        self._store = store
+        self._key = key
+        self._handle = handle
+        self.n_bytes = n_bytes
+
+    def read(self, part: ByteRange) -> bytes:
+        start = part.start if part.start >= 0 else max(0, self.n_bytes + part.start)
+        length = self.n_bytes - start if part.length is None else part.length
+        pieces: list[bytes] = []
+        try:
+            while length > 0:
+                piece = os.pread(self._handle, length, start)
+                if not piece:
+                    break
+                pieces.append(piece)
+                start, length = start + len(piece), length - len(piece)
+        except OSError as error:
+            self._store._fail("read", self._key, error)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 def _write_all(handle: int, value: Buffer) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from chunkstore.errors import InvalidArgumentError
-from chunkstore.keys import check_key
+from chunkstore.keys import check_key, check_prefix
 from chunkstore.stores.base import Listing, Store
 from chunkstore.types import Buffer
 
@@ -63,6 +63,7 @@ class MemoryStore(Store):
 
     def list_dir(self, prefix: str) -> Listing:
         """Give what is directly under a prefix; looks at every key of the store."""
+        check_prefix(prefix)
         keys: set[str] = set()
         prefixes: set[str] = set()
         for key in tuple(self._values):

@@ -1,0 +1,312 @@
+"""Sharding: many chunks in one stored value, with an index that says where each of them is.
+
+Floor 4. A whole shard is a codec from array to bytes, like any other. A part of a shard is a small
+mapping from inner chunk coordinates to byte ranges of the value, which the engine uses to read
+and replace inner chunks without touching the others::
+
+    value    | inner chunk | inner chunk | … | index |        index_location "end"
+    index    for each inner chunk, in C order: offset and length in bytes, both 2^64 - 1 if empty
+
+Bytes between inner chunks are allowed and ignored; inner chunks may come in any order, and are
+written here in C order. Nothing here reads a store.
+
+Source: Zarr v3 core codecs, "sharding_indexed" (ZEP 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from chunkstore import pipeline as pipelines
+from chunkstore.chunk_grid import RegularGrid
+from chunkstore.codecs import table
+from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, Codec, check_keys
+from chunkstore.dtypes import from_numpy
+from chunkstore.empty import is_all_fill
+from chunkstore.errors import CodecError
+from chunkstore.metadata.model import ArrayMetadata, CodecSpec, Problems, is_count
+from chunkstore.metadata.v3 import parse_codecs
+from chunkstore.pipeline import Pipeline
+from chunkstore.types import Buffer, ByteRange, ChunkCoords, NDArray, Shape
+
+__all__ = ["ShardIndex", "ShardingCodec", "pipeline_problems"]
+
+_EMPTY = 2**64 - 1
+_UINT64 = from_numpy("uint64")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardIndex:
+    """Where each inner chunk of one stored shard is.
+
+    Parameters
+    ----------
+    entries : numpy.ndarray of uint64, shape (*grid, 2)
+        Offset and length in bytes.
+    """
+
+    entries: NDArray
+
+    def range_of(self, coords: ChunkCoords) -> ByteRange | None:
+        """Give the byte range of an inner chunk, or None if it is empty."""
+        offset, n_bytes = self.entries[coords].tolist()
+        return None if offset == _EMPTY and n_bytes == _EMPTY else ByteRange(offset, n_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardingCodec(ArrayBytesCodec):
+    """Encode a shard: its inner chunks one after another, and their index.
+
+    Parameters
+    ----------
+    chunk_shape : tuple of int
+        Shape of an inner chunk; divides the shard's.
+    grid : RegularGrid
+        The inner chunks over the shard.
+    inner : Pipeline
+        How an inner chunk is encoded.
+    index : Pipeline
+        How the index is encoded.
+    index_nbytes : int
+        Length of the encoded index.
+    index_first : bool
+        Whether the index is at the start of the value rather than at its end.
+    """
+
+    name = "sharding_indexed"
+    chunk_shape: Shape
+    grid: RegularGrid
+    inner: Pipeline
+    index: Pipeline
+    index_nbytes: int
+    index_first: bool
+    _configuration: Mapping[str, Any]
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
+        """Make the codec; see `Codec.from_configuration`."""
+        check_keys(
+            cls.name,
+            configuration,
+            required=("chunk_shape", "codecs"),
+            optional=("index_codecs", "index_location"),
+        )
+        chunk_shape = _inner_shape(configuration["chunk_shape"], spec.shape)
+        location = configuration.get("index_location", "end")
+        if location not in ("start", "end"):
+            raise CodecError(
+                f'sharding_indexed takes for "index_location" "start" or "end", got {location!r}',
+                key="index_location",
+            )
+        grid = RegularGrid(spec.shape, chunk_shape)
+        inner = _nested(configuration["codecs"], spec.replace(shape=chunk_shape), "codecs")
+        index_spec = ChunkSpec((*grid.grid_shape, 2), _UINT64, np.uint64(_EMPTY))
+        index = _nested(
+            configuration.get("index_codecs", _DEFAULT_INDEX_CODECS), index_spec, "index_codecs"
+        )
+        index_nbytes = index.encoded_nbytes()
+        if index_nbytes is None:
+            raise CodecError(
+                'sharding_indexed takes for "index_codecs" only codecs of a fixed encoded length',
+                key="index_codecs",
+            )
+        return cls(
+            chunk_shape, grid, inner, index, index_nbytes, location == "start", configuration
+        )
+
+    def configuration(self) -> dict[str, Any]:
+        """Give the configuration."""
+        return dict(self._configuration)
+
+    # -- a whole shard --------------------------------------------------------------------------
+
+    def encode(self, array: NDArray, spec: ChunkSpec) -> Buffer:
+        """Encode every inner chunk that is not empty, and the index."""
+        parts = {
+            coords: self.encode_inner(array[self.region_of(coords)])
+            for coords in np.ndindex(self.grid.grid_shape)
+        }
+        return self.assemble(parts)
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray:
+        """Decode every inner chunk."""
+        shard = np.empty(spec.shape, spec.data_type.dtype)
+        index = self.index_of(data)
+        for coords in np.ndindex(self.grid.grid_shape):
+            place = index.range_of(coords)
+            target = shard[self.region_of(coords)]
+            if place is None:
+                target[...] = spec.fill_value
+            else:
+                self.inner.decode(cut(data, place), target)
+        return shard
+
+    # -- parts of a shard -----------------------------------------------------------------------
+
+    def region_of(self, coords: ChunkCoords) -> tuple[slice, ...]:
+        """Give the region of the shard that an inner chunk covers."""
+        return tuple(
+            slice(i * size, (i + 1) * size)
+            for i, size in zip(coords, self.chunk_shape, strict=True)
+        )
+
+    def encode_inner(self, chunk: NDArray, *, keep_empty: bool = False) -> Buffer | None:
+        """Encode one inner chunk; None if it is empty and need not be stored."""
+        if not keep_empty and is_all_fill(chunk, self.inner.spec.fill_value):
+            return None
+        return self.inner.encode(chunk)
+
+    def parts_of(self, value: Buffer) -> dict[ChunkCoords, Buffer | None]:
+        """Give the encoded inner chunks of a whole stored shard, as views; empty ones left out."""
+        index = self.index_of(value)
+        parts: dict[ChunkCoords, Buffer | None] = {}
+        for coords in np.ndindex(self.grid.grid_shape):
+            place = index.range_of(coords)
+            if place is not None:
+                parts[coords] = cut(value, place)
+        return parts
+
+    @property
+    def index_range(self) -> ByteRange:
+        """Where the encoded index is in a value."""
+        if self.index_first:
+            return ByteRange(0, self.index_nbytes)
+        return ByteRange(-self.index_nbytes, self.index_nbytes)
+
+    def index_of(self, value: Buffer) -> ShardIndex:
+        """Read the index of a whole stored shard."""
+        view = memoryview(value)
+        part = view[: self.index_nbytes] if self.index_first else view[-self.index_nbytes :]
+        return self.decode_index(part, len(view))
+
+    def decode_index(self, encoded: Buffer, value_nbytes: int) -> ShardIndex:
+        """Read an encoded index and check it against the length of the stored value.
+
+        Raises
+        ------
+        CodecError
+            If it is damaged, or if inner chunks overlap or lie outside the value.
+        """
+        if len(encoded) != self.index_nbytes:
+            raise CodecError(
+                f"shard of {value_nbytes} bytes is shorter than its index of {self.index_nbytes}"
+            )
+        try:
+            entries = self.index.decode(encoded)
+        except CodecError as error:
+            raise type(error)(f"shard index: {error}") from error
+        self._check_ranges(entries.reshape(-1, 2), value_nbytes)
+        return ShardIndex(entries)
+
+    def assemble(self, parts: Mapping[ChunkCoords, Buffer | None]) -> bytes:
+        """Join encoded inner chunks and their index to the value of a shard; None is empty."""
+        entries = np.full((*self.grid.grid_shape, 2), _EMPTY, np.uint64)
+        pieces: list[Buffer] = []
+        offset = self.index_nbytes if self.index_first else 0
+        for coords in np.ndindex(self.grid.grid_shape):
+            part = parts.get(coords)
+            if part is not None:
+                n_bytes = memoryview(part).nbytes
+                entries[coords] = offset, n_bytes
+                offset += n_bytes
+                pieces.append(part)
+        index = self.index.encode(entries)
+        return b"".join([index, *pieces] if self.index_first else [*pieces, index])
+
+    def _check_ranges(self, entries: NDArray, value_nbytes: int) -> None:
+        offsets, lengths = entries[:, 0], entries[:, 1]
+        stored = ~((offsets == _EMPTY) & (lengths == _EMPTY))
+        offsets, lengths = offsets[stored], lengths[stored]
+        if not offsets.size:
+            return
+        # Compared so that the sum of two large numbers cannot wrap around.
+        size = np.uint64(value_nbytes)
+        outside = (offsets > size) | (lengths > size - np.minimum(offsets, size))
+        order = np.argsort(offsets, kind="stable")
+        starts, stops = offsets[order], (offsets + lengths)[order]
+        bad = None
+        if outside.any():
+            bad = f"lies outside the value of {value_nbytes} bytes"
+            place = int(np.flatnonzero(outside)[0])
+        elif (starts[1:] < stops[:-1]).any():
+            bad = "overlaps another one"
+            place = int(order[1:][starts[1:] < stops[:-1]][0])
+        elif self._meets_index(starts, stops, value_nbytes):
+            bad = "overlaps the index"
+            place = 0 if self.index_first else int(order[-1])
+        if bad is not None:
+            flat = int(np.flatnonzero(stored)[place])
+            coords = tuple(map(int, np.unravel_index(flat, self.grid.grid_shape)))
+            offset, n_bytes = entries[flat].tolist()
+            raise CodecError(
+                f"shard index: inner chunk {coords}, {n_bytes} bytes at {offset}, {bad}"
+            )
+
+    def _meets_index(self, starts: NDArray, stops: NDArray, value_nbytes: int) -> bool:
+        if self.index_first:
+            return bool(starts[0] < self.index_nbytes)
+        return bool(stops.max() > value_nbytes - self.index_nbytes)
+
+
+def pipeline_problems(metadata: ArrayMetadata) -> Pipeline | list[tuple[str, str]]:
+    """Make the pipeline of an array's chunks, or list why it cannot be made, with JSON paths."""
+    fill = metadata.fill_value
+    if fill is None:
+        fill = metadata.data_type.default_fill()
+    spec = ChunkSpec(metadata.grid.chunk_shape, metadata.data_type, fill)
+    return pipelines.build(metadata.codecs, spec, path="codecs", make=make)
+
+
+def make(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
+    """Make the codec of one entry of a document; as `codecs.table.make`, and sharding too."""
+    if entry.name == ShardingCodec.name:
+        return ShardingCodec.from_configuration(entry.configuration, spec)
+    return table.make(entry, spec)
+
+
+def cut(data: Buffer, place: ByteRange) -> memoryview:
+    """Give a view of one checked byte range of a whole value."""
+    assert place.length is not None
+    return memoryview(data)[place.start : place.start + place.length]
+
+
+_DEFAULT_INDEX_CODECS: Sequence[Mapping[str, Any]] = (
+    {"name": "bytes", "configuration": {"endian": "little"}},
+    {"name": "crc32c"},
+)
+
+
+def _inner_shape(value: Any, shard_shape: Shape) -> Shape:
+    if not isinstance(value, (list, tuple)) or not all(is_count(n, least=1) for n in value):
+        raise CodecError(
+            f'sharding_indexed takes for "chunk_shape" integers of at least 1, got {value!r}',
+            key="chunk_shape",
+        )
+    if len(value) != len(shard_shape) or any(
+        shard % n for shard, n in zip(shard_shape, value, strict=True)
+    ):
+        raise CodecError(
+            f'sharding_indexed takes for "chunk_shape" a shape that divides the shard\'s '
+            f"{shard_shape}, got {tuple(value)}",
+            key="chunk_shape",
+        )
+    return tuple(value)
+
+
+def _nested(codecs: Any, spec: ChunkSpec, key: str) -> Pipeline:
+    """Make one of the two pipelines inside, reporting all its problems under one key."""
+    problems = Problems()
+    entries = parse_codecs(codecs, key, problems)
+    made: Pipeline | list[tuple[str, str]] = []
+    if not problems.found:
+        made = pipelines.build(entries, spec, path=key, make=make)
+    if isinstance(made, Pipeline):
+        return made
+    found = [*problems.found, *made]
+    raise CodecError(
+        "; ".join(f"{path}: {what}" for path, what in found), key=key, nested_problems=found
+    )
