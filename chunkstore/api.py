@@ -201,15 +201,16 @@ def create_array(
         Type of the elements; may be left out with `data`. ``str`` stores text of any length.
     data : array-like, optional
         Values to write at once; the array exists for readers only when they are written.
-    chunks : tuple of int, int or "auto"
-        Shape of a chunk. "auto" aims at about 1 MiB.
+    chunks : tuple of int, int, "auto" or str
+        Shape of a chunk. "auto" aims at about 1 MiB, a size such as ``"64MB"`` at that.
     shards : tuple of int, int, "auto" or None
         Shape of a shard, a multiple of `chunks`: so many chunks are stored as one value, and can
         still be read one by one. "auto" aims at about 64 MiB.
     filters, compressors : codec, sequence of codecs, None or "auto"
         Codecs before and after the elements are laid out as bytes, in the order of encoding, as
         objects of chunkstore, numcodecs or zarr-python, or dicts. "auto" compresses with
-        Zstandard; None leaves the bytes as they are.
+        Zstandard after a bit shuffle (blosc) and, in version 3, adds a checksum (crc32c); None
+        leaves the bytes as they are.
     serializer : codec or "auto"
         The codec that lays elements out as bytes (version 3).
     fill_value : scalar, optional

@@ -6,15 +6,16 @@ shapes, broadcasting and casts. Holds no data.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from chunkstore import documents
+from chunkstore import documents, resizing
 from chunkstore import metadata as formats
 from chunkstore.chunk_grid import RegularGrid
 from chunkstore.display import Facts, as_html, as_text, human_bytes
@@ -302,14 +303,89 @@ class Array:
         values = _castable(value, dtype, what=repr(self))
         self._engine.write(request, _broadcast(values, request))
 
+    # -- changing the extent --------------------------------------------------------------------
+
+    def resize(self, shape: int | Sequence[int]) -> None:
+        """Change the shape; elements that come in read as the fill value.
+
+        Parameters
+        ----------
+        shape : int or tuple of int
+            The new extent along each axis.
+
+        Raises
+        ------
+        ConflictError
+            If another writer has changed the shape since this handle was opened.
+
+        Notes
+        -----
+        Lists the array's keys once. Shrinking deletes the chunks outside; what was there does not
+        come back when the array grows again.
+        """
+        documents.check_open_for_writing(self.read_only, repr(self))
+        new = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        self._use(resizing.resize(self._engine, tuple(map(int, new))))
+
+    def append(self, data: Any, axis: int = 0) -> Shape:
+        """Write data behind the end of one axis; gives the new shape.
+
+        Parameters
+        ----------
+        data : array-like
+            Of this array's shape but along `axis`.
+        axis : int
+            The axis to grow.
+
+        Raises
+        ------
+        ConflictError
+            If another writer has changed the shape meanwhile.
+
+        Notes
+        -----
+        Starts from the shape as it is stored now. The data is written first and the documents
+        last: a reader finds all of it or nothing.
+        """
+        documents.check_open_for_writing(self.read_only, repr(self))
+        if not -self.ndim <= axis < self.ndim:
+            raise InvalidArgumentError(f"axis {axis} is out of bounds for {self.ndim} axes")
+        self.refresh()
+        values = _castable(data, self.dtype, what=repr(self))
+        self._use(resizing.append(self._engine, values, axis % self.ndim))
+        return self.shape
+
+    def refresh(self) -> None:
+        """Read the documents again, so that changes of other writers show in this handle."""
+        found = documents.read_node(self.store, self.path, zarr_format=self.metadata.zarr_format)
+        if found is None:
+            raise documents.not_found(self.store, self.path)
+        metadata = documents.require_array(found, self.store, self.path)
+        where = f"{formats.primary_key(self.path, metadata)!r} in {self.store!r}"
+        pipeline = _pipeline(metadata, where)
+        self._engine = Engine(self.store, self.path, metadata, pipeline, self.options)
+
+    # -- what is stored -------------------------------------------------------------------------
+
+    @property
+    def nchunks_initialized(self) -> int:
+        """Number of chunks that are stored; a shard counts for all its chunks. One listing."""
+        per_unit = math.prod(
+            unit // chunk for unit, chunk in zip(self.write_unit, self.chunks, strict=True)
+        )
+        return per_unit * sum(1 for _ in resizing.stored_keys(self._engine))
+
+    def nbytes_stored(self) -> int:
+        """Bytes of the stored chunks. One listing, and a question for each chunk."""
+        sizes = (self.store.size(key) for key, _ in resizing.stored_keys(self._engine))
+        return sum(size for size in sizes if size is not None)
+
     # -- handles --------------------------------------------------------------------------------
 
     def with_options(self, **changes: Any) -> Array:
         """Give a handle on the same array with some run settings changed; see `Options`."""
-        engine = self._engine
-        settings = {name: getattr(engine.options, name) for name in Options.__slots__}
-        options = Options(**{**settings, **changes})
-        engine = Engine(engine.store, engine.path, engine.metadata, engine.pipeline, options)
+        options = dataclasses.replace(self.options, **changes)
+        engine = dataclasses.replace(self._engine, options=options)
         return Array(engine, read_only=self._read_only, pending=self._pending)
 
     def publish(self) -> None:
@@ -328,8 +404,10 @@ class Array:
             metadata = change(self.metadata)
         else:
             metadata = documents.update_node(self.store, self.path, self.metadata, change)
-        engine = self._engine
-        self._engine = Engine(engine.store, engine.path, metadata, engine.pipeline, engine.options)
+        self._use(metadata)
+
+    def _use(self, metadata: ArrayMetadata) -> None:
+        self._engine = dataclasses.replace(self._engine, metadata=metadata)
 
     def update_attributes(self, attributes: Mapping[str, Any]) -> Array:
         """Set several attributes in one write; returns the handle."""

@@ -16,6 +16,7 @@ facts of the failure as attributes, so that a program can act on them without pa
     ├── NodeNotFoundError      (FileNotFoundError, KeyError)   no array or group at a path
     ├── NodeTypeError          (TypeError)        an array where a group was asked for, or reverse
     ├── NodeExistsError        (FileExistsError, ValueError)   refused: something is there already
+    ├── ConflictError          (RuntimeError)     another writer changed what this one started from
     ├── MissingChunkError      (KeyError)         a chunk that is not stored, under ``"error"``
     ├── StoreError             (OSError)          the store failed: network, disk, permission
     ├── ReadOnlyError          (PermissionError)  a write through a read-only handle
@@ -32,6 +33,7 @@ __all__ = [
     "ChunkError",
     "ChunkStoreError",
     "CodecError",
+    "ConflictError",
     "InvalidArgumentError",
     "MetadataError",
     "MissingChunkError",
@@ -114,6 +116,10 @@ class NodeTypeError(ChunkStoreError, TypeError):
 
 class NodeExistsError(ChunkStoreError, FileExistsError, ValueError):
     """Something is stored at the path already, and overwriting was not asked for."""
+
+
+class ConflictError(ChunkStoreError, RuntimeError):
+    """Another writer has changed what a change started from; nothing was published."""
 
 
 class MissingChunkError(ChunkStoreError, KeyError):

@@ -9,6 +9,7 @@ Source: Zarr v3 core, "Array metadata"; Zarr v2, "Metadata".
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,10 +27,13 @@ from chunkstore.metadata.v3 import codec_document
 from chunkstore.sharding import pipeline_problems
 from chunkstore.types import Shape
 
+_MAX_BLOSC_BYTES = 2**31 - 17
+"""What one blosc buffer can hold."""
+
 _SHARD_BYTES = 1 << 26
 """Decoded size that automatic shards aim at: few objects, and memory for one on each thread."""
 
-__all__ = ["array_metadata", "automatic_chunks"]
+__all__ = ["array_metadata", "automatic_chunks", "parse_bytes"]
 
 _TARGET_BYTES = 1 << 20
 """Decoded size that automatic chunks aim at: large enough to compress and to outweigh a request,
@@ -154,6 +158,24 @@ def _sharded(
     return (CodecSpec("sharding_indexed", configuration),)
 
 
+def parse_bytes(text: str) -> int:
+    """Read a number of bytes with a decimal or binary unit.
+
+    Examples
+    --------
+    >>> parse_bytes("64MB"), parse_bytes("1.5 KiB")
+    (64000000, 1536)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
+    if match is None:
+        raise InvalidArgumentError(f'{text!r} is no size in bytes; expected such as "64MB"')
+    number, prefix, binary = match.groups()
+    n_bytes = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix or " "))
+    if n_bytes < 1:
+        raise InvalidArgumentError(f"{text!r} is less than a byte")
+    return n_bytes
+
+
 def _extents(name: str, value: int | Sequence[int], *, least: int) -> Shape:
     entries = [value] if isinstance(value, (int, np.integer)) else list(value)
     for extent in entries:
@@ -170,7 +192,8 @@ def _chunk_shape(chunks: Any, shape: Shape, data_type: dtypes.DataType) -> Shape
     if chunks is False or chunks is None:
         return tuple(max(1, extent) for extent in shape)
     if isinstance(chunks, str):
-        raise InvalidArgumentError(f'chunks must be integers or "auto", got {chunks!r}')
+        target = parse_bytes(chunks)
+        return automatic_chunks(shape, data_type.dtype.itemsize, target_bytes=target)
     if isinstance(chunks, (int, np.integer)):
         chunks = (chunks,) * len(shape)
     chunk_shape = _extents("chunks", chunks, least=1)
@@ -202,7 +225,7 @@ def _codecs(
         raise InvalidArgumentError(f'order must be "C" or "F", got {order!r}')
     filter_specs = _given("filters", filters, (), spec, zarr_format)
     if isinstance(compressors, str) and compressors == "auto":
-        compressors = ({"name": "zstd", "configuration": {"level": 0, "checksum": False}},)
+        compressors = _default_compressors(spec, zarr_format)
     compressor_specs = _given("compressors", compressors, (), spec, zarr_format)
     if zarr_format == 2:
         if serializer not in ("auto", None):
@@ -229,6 +252,31 @@ def _codecs(
     else:
         middle = _given("serializer", serializer, (), spec, zarr_format)[0]
     return (*filter_specs, middle, *compressor_specs)
+
+
+def _default_compressors(spec: ChunkSpec, zarr_format: int) -> tuple[dict[str, Any], ...]:
+    """Choose compression that any reader has, and a checksum where the format has one.
+
+    On smooth and noisy floats, counts and genotypes, Zstandard after a bit shuffle compresses best
+    of what decodes at 1 GB/s or more on one core. Without the checksum, a flipped bit in stored
+    bytes could be read as data.
+    """
+    itemsize = spec.data_type.dtype.itemsize
+    if spec.data_type.is_fixed_size and spec.n_elements * itemsize <= _MAX_BLOSC_BYTES:
+        name, configuration = (
+            "blosc",
+            {
+                "cname": "zstd",
+                "clevel": 3,
+                "shuffle": "bitshuffle",
+                "typesize": itemsize,
+                "blocksize": 0,
+            },
+        )
+    else:
+        name, configuration = "zstd", {"level": 0, "checksum": False}
+    compressor = {"name": name, "configuration": configuration}
+    return (compressor, {"name": "crc32c"}) if zarr_format == 3 else (compressor,)
 
 
 def _default_serializer(spec: ChunkSpec) -> CodecSpec:
