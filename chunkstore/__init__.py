@@ -11,6 +11,21 @@ from chunkstore.api import create_array, create_group, open, open_array, open_gr
 from chunkstore.array import Array
 from chunkstore.group import Group
 from chunkstore.options import Options
+from chunkstore.shortcuts import (
+    array,
+    copy,
+    empty,
+    empty_like,
+    full,
+    full_like,
+    load,
+    ones,
+    ones_like,
+    open_like,
+    save,
+    zeros,
+    zeros_like,
+)
 from chunkstore.stores.base import Store
 from chunkstore.stores.local import LocalStore
 from chunkstore.stores.memory import MemoryStore
@@ -22,12 +37,25 @@ __all__ = [
     "MemoryStore",
     "Options",
     "Store",
+    "array",
+    "copy",
     "create_array",
     "create_group",
+    "empty",
+    "empty_like",
     "errors",
+    "full",
+    "full_like",
+    "load",
+    "ones",
+    "ones_like",
     "open",
     "open_array",
     "open_group",
+    "open_like",
+    "save",
+    "zeros",
+    "zeros_like",
 ]
 
 __version__ = "0.1.0"

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from chunkstore import array as arrays
 from chunkstore import documents
 from chunkstore import group as groups
-from chunkstore.array import Array
+from chunkstore.array import Array, make_array, open_array_node
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.group import Group
 from chunkstore.keys import normalize_path
@@ -113,12 +112,12 @@ def open_array(
     )  # fmt: skip
     if metadata is not None:
         found = documents.require_array(metadata, where, at)
-        return arrays.open_node_array(
+        return open_array_node(
             where, at, found, options=options or Options(), read_only=mode == "r"
         )
     if mode in ("r", "r+") or (mode == "a" and not arguments):
         raise documents.not_found(where, at)
-    return arrays.create(
+    return make_array(
         where,
         at,
         overwrite=mode == "w",
@@ -249,7 +248,7 @@ def create_array(
     >>> a[0, 0]
     np.float32(nan)
     """
-    return arrays.create(
+    return make_array(
         resolve(store),
         normalize_path(name),
         shape=shape,

@@ -75,6 +75,11 @@ class Array:
         self._pending = pending
         self._token = secrets.token_hex(16)
 
+    @property
+    def engine(self) -> Engine:
+        """What reads and writes the chunks; for code that works chunk by chunk."""
+        return self._engine
+
     # -- what the array is ----------------------------------------------------------------------
 
     @property
@@ -468,7 +473,7 @@ class Array:
             raise InvalidArgumentError("out must be writable")
 
 
-def open_node_array(
+def open_array_node(
     store: Store, path: str, metadata: ArrayMetadata, *, options: Options, read_only: bool
 ) -> Array:
     """Make the handle on an array whose metadata was read."""
@@ -476,7 +481,7 @@ def open_node_array(
     return Array(Engine(store, path, metadata, pipeline, options), read_only=read_only)
 
 
-def create(
+def make_array(
     store: Store,
     path: str,
     *,
@@ -496,16 +501,31 @@ def create(
     if shape is None or dtype is None:
         raise InvalidArgumentError("to create an array give shape and dtype, or data")
     metadata = array_metadata(shape=shape, dtype=dtype, **layout)
-    pipeline = _pipeline(metadata, "the new array's metadata")
     # With data the document comes last: a reader never finds an array that is half written.
     held_back = pending or data is not None
-    documents.make_node(store, path, metadata, overwrite=overwrite, pending=held_back)
-    made = Array(Engine(store, path, metadata, pipeline, options), pending=held_back)
+    made = make_array_from(
+        store, path, metadata, overwrite=overwrite, pending=held_back, options=options
+    )
     if data is not None:
         made[...] = data
         if not pending:
             made.publish()
     return made
+
+
+def make_array_from(
+    store: Store,
+    path: str,
+    metadata: ArrayMetadata,
+    *,
+    overwrite: bool,
+    pending: bool,
+    options: Options,
+) -> Array:
+    """Make an array of given metadata in a store."""
+    pipeline = _pipeline(metadata, "the new array's metadata")
+    documents.make_node(store, path, metadata, overwrite=overwrite, pending=pending)
+    return Array(Engine(store, path, metadata, pipeline, options), pending=pending)
 
 
 def _pipeline(metadata: ArrayMetadata, document: str) -> Pipeline:

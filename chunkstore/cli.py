@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 
 from chunkstore.api import open
-from chunkstore.array import Array
 from chunkstore.errors import ChunkStoreError
 from chunkstore.group import Group
 
@@ -95,22 +94,5 @@ def _info(arguments: argparse.Namespace) -> int:
 
 def _tree(arguments: argparse.Namespace) -> int:
     node = open(arguments.store, path=arguments.path, mode="r")
-    print(_line(node, node.name))
-    if isinstance(node, Group):
-        _print_members(node, "")
+    print(node.tree() if isinstance(node, Group) else node)
     return 0
-
-
-def _print_members(group: Group, indent: str) -> None:
-    members = list(group.members())
-    for i, (name, member) in enumerate(members):
-        last = i == len(members) - 1
-        print(f"{indent}{'└── ' if last else '├── '}{_line(member, name)}")
-        if isinstance(member, Group):
-            _print_members(member, indent + ("    " if last else "│   "))
-
-
-def _line(node: Array | Group, name: str) -> str:
-    return (
-        f"{name} {node.shape} {node.metadata.data_type.name}" if isinstance(node, Array) else name
-    )

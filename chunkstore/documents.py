@@ -34,6 +34,7 @@ __all__ = [
     "child_names",
     "delete_node",
     "make_node",
+    "move_node",
     "publish",
     "read_node",
     "update_node",
@@ -117,6 +118,35 @@ def delete_node(store: Store, path: str) -> None:
     for key in formats.document_keys(path):
         store.delete(key)
     store.delete_prefix(prefix_of(path))
+
+
+def move_node(store: Store, old: str, new: str) -> None:
+    """Give a node, and all below it, another path; refused where something is already.
+
+    One rename where the store can. Elsewhere the values are copied, documents last, and then the
+    old node is deleted, documents first: an interrupted move leaves the old node whole.
+    """
+    store.check_writable()
+    metadata = read_node(store, old)
+    if metadata is None:
+        raise not_found(store, old)
+    if new == old or new.startswith(prefix_of(old)):
+        raise InvalidArgumentError(f"cannot move {old or '/'!r} into itself, to {new!r}")
+    _check_place(store, new, metadata.zarr_format)
+    _clear_place(store, new, is_array=True, overwrite=False)
+    _make_ancestors(store, new, metadata.zarr_format)
+    if store.move_prefix(prefix_of(old), prefix_of(new)):
+        return
+
+    def order(key: str) -> tuple[bool, int]:
+        # Chunks, then documents from the deepest: a node appears when all below it is there.
+        return key.rpartition("/")[2] in _DOCUMENT_NAMES, -key.count("/")
+
+    for key in sorted(store.list_prefix(prefix_of(old)), key=order):
+        value = store.get(key)
+        if value is not None:
+            store.set(join(new, key.removeprefix(prefix_of(old))), value)
+    delete_node(store, old)
 
 
 def update_node(store: Store, path: str, metadata: _N, change: Callable[[_N], _N]) -> _N:
@@ -231,14 +261,18 @@ def check_open_for_writing(read_only: bool, what: str) -> None:
         raise ReadOnlyError(f"{what} was opened read-only; open it with mode='r+' to write")
 
 
-def _write_documents(store: Store, path: str, metadata: NodeMetadata) -> None:
+def _make_ancestors(store: Store, path: str, zarr_format: int) -> None:
+    """Make the groups above a path that are missing."""
     parts = path.split("/") if path else []
     for depth in range(len(parts)):
         above = "/".join(parts[:depth])
-        if read_node(store, above, zarr_format=metadata.zarr_format) is None:
-            group = GroupMetadata(metadata.zarr_format)
-            for key, value in formats.encode(above, group).items():
+        if read_node(store, above, zarr_format=zarr_format) is None:
+            for key, value in formats.encode(above, GroupMetadata(zarr_format)).items():
                 store.set(key, value)
+
+
+def _write_documents(store: Store, path: str, metadata: NodeMetadata) -> None:
+    _make_ancestors(store, path, metadata.zarr_format)
     for key, value in formats.encode(path, metadata).items():
         store.set(key, value)
 
@@ -288,6 +322,7 @@ def _clear_place(store: Store, path: str, *, is_array: bool, overwrite: bool) ->
 
 
 _NODE_DOCUMENTS = frozenset(("zarr.json", ".zarray", ".zgroup"))
+_DOCUMENT_NAMES = _NODE_DOCUMENTS | {".zattrs", ".zmetadata"}
 
 
 def _is_zarr(store: Store, path: str) -> bool:

@@ -96,6 +96,11 @@ class Engine:
         is_sharded = isinstance(codec, ShardingCodec) and bare
         object.__setattr__(self, "sharding", codec if is_sharded else None)
 
+    @property
+    def chunk_pipeline(self) -> Pipeline:
+        """The codecs of the unit of reading: of an inner chunk where there are shards."""
+        return self.pipeline if self.sharding is None else self.sharding.inner
+
     def chunk_key(self, coords: ChunkCoords) -> str:
         """Give the key under which a chunk, or a shard, is stored."""
         return join(self.path, self.metadata.key_encoding.encode(coords))

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from chunkstore import array as arrays
+import numpy as np
+
 from chunkstore import documents
-from chunkstore.array import Array
+from chunkstore.array import Array, make_array, open_array_node
 from chunkstore.display import Facts, as_html, as_text
+from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import join, normalize_path
 from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
 from chunkstore.options import Options
@@ -172,7 +174,7 @@ class Group:
     def create_array(self, name: str, **arguments: Any) -> Array:
         """Make an array below the group; parameters as in `chunkstore.create_array`."""
         documents.check_open_for_writing(self.read_only, repr(self))
-        return arrays.create(
+        return make_array(
             self._store,
             join(self._path, normalize_path(name)),
             **{"options": self._options, "zarr_format": self._metadata.zarr_format, **arguments},
@@ -200,6 +202,44 @@ class Group:
         documents.require_group(found.metadata, self._store, found.path)
         group: Group = found
         return group
+
+    def require_array(self, name: str, *, shape: Any, dtype: Any = None, **arguments: Any) -> Array:
+        """Give the array of this name, making it if nothing is there.
+
+        Raises
+        ------
+        NodeTypeError
+            If a group is there.
+        InvalidArgumentError
+            If the array there has another shape, or a dtype that `dtype` cannot be cast to.
+        """
+        found = self.get(name)
+        if found is None:
+            return self.create_array(name, shape=shape, dtype=dtype, **arguments)
+        documents.require_array(found.metadata, self._store, found.path)
+        made: Array = found
+        wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+        if made.shape != wanted or not (dtype is None or np.can_cast(dtype, made.dtype)):
+            raise InvalidArgumentError(
+                f"{made!r} is there already, expected shape {wanted} and dtype {dtype}"
+            )
+        return made
+
+    def move(self, source: str, dest: str) -> None:
+        """Give a member, and all below it, another path below this group.
+
+        Raises
+        ------
+        NodeExistsError
+            If something is at `dest`.
+        """
+        documents.check_open_for_writing(self.read_only, repr(self))
+        old, new = (join(self._path, normalize_path(path)) for path in (source, dest))
+        documents.move_node(self._store, old, new)
+
+    def tree(self) -> str:
+        """Draw all members, at any depth, as text."""
+        return "\n".join([self.name, *_tree_lines(self, "")])
 
     def __delitem__(self, path: str) -> None:
         documents.check_open_for_writing(self.read_only, repr(self))
@@ -240,7 +280,7 @@ def open_node(
 ) -> Array | Group:
     """Make the handle on a node whose metadata was read."""
     if isinstance(metadata, ArrayMetadata):
-        return arrays.open_node_array(store, path, metadata, options=options, read_only=read_only)
+        return open_array_node(store, path, metadata, options=options, read_only=read_only)
     return Group(store, path, metadata, options=options, read_only=read_only)
 
 
@@ -257,3 +297,15 @@ def create_group(
     metadata = GroupMetadata(zarr_format, plain_attributes(attributes))
     documents.make_node(store, path, metadata, overwrite=overwrite)
     return Group(store, path, metadata, options=options)
+
+
+def _tree_lines(group: Group, indent: str) -> Iterator[str]:
+    members = list(group.members())
+    for i, (name, member) in enumerate(members):
+        last = i == len(members) - 1
+        what = (
+            f" {member.shape} {member.metadata.data_type.name}" if isinstance(member, Array) else ""
+        )
+        yield f"{indent}{'└── ' if last else '├── '}{name}{what}"
+        if isinstance(member, Group):
+            yield from _tree_lines(member, indent + ("    " if last else "│   "))

@@ -133,6 +133,10 @@ class Store:
         for key in tuple(self.list_prefix(prefix)):
             self.delete(key)
 
+    def move_prefix(self, old: str, new: str) -> bool:
+        """Give every key under one prefix another, in one step; False if the backend cannot."""
+        return False
+
     def update(self, key: str, modify: Callable[[bytes | None], Buffer | None]) -> None:
         """Replace a value by what `modify` makes of it, with no other update in between.
 

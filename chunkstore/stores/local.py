@@ -169,6 +169,20 @@ class LocalStore(Store):
         except OSError as error:
             self._fail("delete", prefix, error)
 
+    def move_prefix(self, old: str, new: str) -> bool:
+        """Rename the folder of a prefix; all its keys change in one step."""
+        self.check_writable()
+        if not old or not new:
+            return False
+        source = self._file(check_key(old.rstrip("/")))
+        target = self._file(check_key(new.rstrip("/")))
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.rename(source, target)
+        except OSError as error:
+            self._fail("move", old, error)
+        return True
+
     def exists(self, key: str) -> bool:
         """Whether the file of a key is there."""
         return self.size(key) is not None

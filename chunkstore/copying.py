@@ -1,0 +1,162 @@
+"""Copying arrays and groups between any two stores, formats and layouts.
+
+Floor 8. Chunk by chunk: a copy holds one unit of the destination a thread, whatever the size of
+the array. Where nothing about the chunks changes, their stored bytes are copied as they are.
+
+Each array comes into existence when all its chunks are there; a copy that is interrupted leaves
+nothing that opens as complete.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chunkstore import group as groups
+from chunkstore.array import Array, make_array, make_array_from
+from chunkstore.engine import run_in_threads
+from chunkstore.errors import InvalidArgumentError
+from chunkstore.group import Group
+from chunkstore.indexing import Projection, whole_request
+from chunkstore.keys import join, prefix_of
+from chunkstore.options import Options
+from chunkstore.pipeline import Pipeline
+from chunkstore.resizing import stored_keys
+from chunkstore.stores.base import Store
+
+__all__ = ["copy_node", "layout_of"]
+
+
+def copy_node(
+    source: Array | Group, store: Store, path: str, *, overwrite: bool, options: Options,
+    **layout: Any,
+) -> Array | Group:  # fmt: skip
+    """Copy an array, or a group with all below it; see `chunkstore.copy`."""
+    if source.store == store and _overlap(source.path, path):
+        raise InvalidArgumentError(
+            f"cannot copy {source.path or '/'!r} to {path or '/'!r} in the same store: one lies in "
+            f"the other"
+        )
+    if isinstance(source, Array):
+        return _copy_array(source, store, path, overwrite=overwrite, options=options, layout=layout)
+    made = groups.create_group(
+        store,
+        path,
+        attributes=source.attrs.asdict(),
+        overwrite=overwrite,
+        zarr_format=layout.get("zarr_format", source.metadata.zarr_format),
+        options=options,
+    )
+    for name, member in source.members():
+        copy_node(member, store, join(path, name), overwrite=False, options=options, **layout)
+    return made
+
+
+def layout_of(source: Array, *, zarr_format: int | None = None) -> dict[str, Any]:
+    """Give the arguments that create an array laid out like another, in the same or other format.
+
+    Codecs are said again in the words of the format that is asked for.
+    """
+    metadata = source.metadata
+    target = zarr_format or metadata.zarr_format
+    pipeline = source.engine.chunk_pipeline
+    filters, order = _filters(pipeline, len(source.shape))
+    attributes = dict(metadata.attributes)
+    names = metadata.dimension_names
+    if target == 3 and metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes:
+        names = tuple(attributes.pop("_ARRAY_DIMENSIONS"))
+    elif target == 2 and names is not None:
+        # Version 2 has no names; this attribute is how xarray keeps them there.
+        attributes["_ARRAY_DIMENSIONS"] = list(names)
+        names = None
+    return {
+        "shape": source.shape,
+        "dtype": metadata.dtype,
+        "chunks": source.chunks,
+        "shards": source.shards if target == 3 else None,
+        "filters": filters,
+        "compressors": _compressors(pipeline, target),
+        "serializer": "auto",
+        "fill_value": metadata.fill_value,
+        "order": order,
+        "zarr_format": target,
+        "attributes": attributes,
+        "dimension_names": names,
+    }
+
+
+def _copy_array(
+    source: Array, store: Store, path: str, *, overwrite: bool, options: Options,
+    layout: dict[str, Any],
+) -> Array:  # fmt: skip
+    arguments = {**layout_of(source, zarr_format=layout.get("zarr_format")), **layout}
+    if _is_same_layout(source, layout):
+        target = make_array_from(
+            store, path, source.metadata, overwrite=overwrite, pending=True, options=options
+        )
+        _copy_values(source, target)
+    else:
+        target = make_array(
+            store, path, overwrite=overwrite, pending=True, options=options, **arguments
+        )
+        _copy_elements(source, target)
+    target.publish()
+    return target
+
+
+def _is_same_layout(source: Array, layout: dict[str, Any]) -> bool:
+    """Whether the copy is asked to change nothing about the chunks."""
+    return all(
+        name == "zarr_format" and value == source.metadata.zarr_format
+        for name, value in layout.items()
+    )
+
+
+def _copy_values(source: Array, target: Array) -> None:
+    """Copy stored values as they are; the documents are the same, so they mean the same."""
+
+    def copy_one(item: tuple[str, tuple[int, ...]]) -> None:
+        key, coords = item
+        value = source.store.get(key)
+        if value is not None:
+            encoding = target.metadata.key_encoding
+            target.store.set(join(target.path, encoding.encode(coords)), value)
+
+    keys = stored_keys(source.engine)
+    run_in_threads(copy_one, keys, n_threads=target.options.threads)
+
+
+def _copy_elements(source: Array, target: Array) -> None:
+    """Read and write one write unit of the target after the other."""
+    inner_source = source.with_options(n_threads=1)
+    inner_target = target.with_options(n_threads=1)
+    grid = target.metadata.grid
+
+    def copy_one(projection: Projection) -> None:
+        region = projection.out_selection
+        inner_target[region] = inner_source[region]
+
+    units = whole_request(target.shape).projections(grid)
+    run_in_threads(copy_one, units, n_threads=target.options.threads)
+
+
+def _filters(pipeline: Pipeline, ndim: int) -> tuple[list[Any], str]:
+    """Split the codecs from array to array into filters and the order of a stored chunk."""
+    codecs: list[Any] = [codec for codec, _ in pipeline.array_codecs]
+    reverse = {"order": list(range(ndim))[::-1]}
+    if codecs and codecs[0].name == "transpose" and codecs[0].configuration() == reverse:
+        return codecs[1:], "F"
+    return codecs, "C"
+
+
+def _compressors(pipeline: Pipeline, zarr_format: int) -> list[Any]:
+    """Give the codecs from bytes to bytes; version 2 has room for one, so checksums are left."""
+    codecs: list[Any] = list(pipeline.bytes_codecs)
+    if zarr_format == 2 and len(codecs) > 1:
+        codecs = [codec for codec in codecs if codec.name != "crc32c"]
+    return codecs
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one of two paths lies in the other, or they are the same."""
+    first, second = prefix_of(one), prefix_of(other)
+    return first.startswith(second) or second.startswith(first)

@@ -1,0 +1,200 @@
+"""Short ways to what the door offers: arrays of one value, arrays like others, copies, files.
+
+Floor 9. Each function is a few lines on top of ``api`` and ``copying``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from chunkstore.api import create_array, create_group, open
+from chunkstore.array import Array
+from chunkstore.copying import copy_node, layout_of
+from chunkstore.errors import InvalidArgumentError
+from chunkstore.group import Group
+from chunkstore.keys import normalize_path
+from chunkstore.options import Options
+from chunkstore.stores.resolve import resolve
+
+__all__ = [
+    "array",
+    "copy",
+    "empty",
+    "empty_like",
+    "full",
+    "full_like",
+    "load",
+    "ones",
+    "ones_like",
+    "open_like",
+    "save",
+    "zeros",
+    "zeros_like",
+]
+
+
+def array(data: Any, store: Any = None, **arguments: Any) -> Array:
+    """Make an array from values; further arguments as in `create_array`.
+
+    Examples
+    --------
+    >>> array([1, 2, 3])[1:]
+    array([2, 3])
+    """
+    return create_array(store, data=np.asarray(data), **arguments)
+
+
+def full(shape: Any, fill_value: Any, *, store: Any = None, **arguments: Any) -> Array:
+    """Make an array in which every element reads as one value; no chunk is stored.
+
+    The dtype is that of the value by default. Further arguments as in `create_array`.
+    """
+    arguments.setdefault("dtype", np.asarray(fill_value).dtype)
+    return create_array(store, shape=shape, fill_value=fill_value, **arguments)
+
+
+def zeros(shape: Any, *, dtype: Any = "float64", store: Any = None, **arguments: Any) -> Array:
+    """Make an array of zeros; no chunk is stored. Further arguments as in `create_array`."""
+    return create_array(store, shape=shape, dtype=dtype, fill_value=0, **arguments)
+
+
+def ones(shape: Any, *, dtype: Any = "float64", store: Any = None, **arguments: Any) -> Array:
+    """Make an array of ones; no chunk is stored. Further arguments as in `create_array`."""
+    return create_array(store, shape=shape, dtype=dtype, fill_value=1, **arguments)
+
+
+def empty(shape: Any, *, dtype: Any = "float64", store: Any = None, **arguments: Any) -> Array:
+    """Make an array that reads as the fill value until it is written."""
+    return create_array(store, shape=shape, dtype=dtype, **arguments)
+
+
+def open_like(source: Array, store: Any = None, **arguments: Any) -> Array:
+    """Make an empty array laid out like another; arguments change what they name."""
+    zarr_format = arguments.get("zarr_format")
+    return create_array(store, **{**layout_of(source, zarr_format=zarr_format), **arguments})
+
+
+def zeros_like(source: Array, store: Any = None, **arguments: Any) -> Array:
+    """Make an array of zeros laid out like another."""
+    return open_like(source, store, fill_value=0, **arguments)
+
+
+def ones_like(source: Array, store: Any = None, **arguments: Any) -> Array:
+    """Make an array of ones laid out like another."""
+    return open_like(source, store, fill_value=1, **arguments)
+
+
+def full_like(source: Array, fill_value: Any, store: Any = None, **arguments: Any) -> Array:
+    """Make an array of one value laid out like another."""
+    return open_like(source, store, fill_value=fill_value, **arguments)
+
+
+def empty_like(source: Array, store: Any = None, **arguments: Any) -> Array:
+    """Make an array laid out like another, with its fill value."""
+    return open_like(source, store, **arguments)
+
+
+def copy(
+    source: Any,
+    store: Any,
+    *,
+    path: str | None = None,
+    overwrite: bool = False,
+    options: Options | None = None,
+    **layout: Any,
+) -> Array | Group:
+    """Copy an array, or a group with all below it, to any store, format and layout.
+
+    Parameters
+    ----------
+    source : Array, Group, Store, str or Path
+        What to copy; a store, folder or URL stands for what is at its root.
+    store : Store, str or Path
+        Where to.
+    path : str, optional
+        Path in `store`; the root by default.
+    overwrite : bool
+        Replace what is there.
+    options : Options, optional
+        Run settings.
+    **layout
+        Arguments of `create_array` that the copies shall have: ``zarr_format``, ``chunks``,
+        ``shards``, ``compressors``, … Everything else stays as it is; codecs are said again in
+        the words of another format.
+
+    Returns
+    -------
+    Array or Group
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the new layout cannot hold the array.
+
+    Notes
+    -----
+    Holds one write unit of the copy a thread. Copies stored bytes as they are where the layout
+    stays the same.
+
+    Examples
+    --------
+    >>> old = array(np.arange(6), chunks=4, zarr_format=2)
+    >>> new = copy(old, None, zarr_format=3, chunks=2)
+    >>> new.metadata.zarr_format, new.chunks, new[...].tolist()
+    (3, (2,), [0, 1, 2, 3, 4, 5])
+    """
+    node = source if isinstance(source, (Array, Group)) else open(source, mode="r")
+    return copy_node(
+        node,
+        resolve(store),
+        normalize_path(path),
+        overwrite=overwrite,
+        options=options or Options(),
+        **layout,
+    )
+
+
+def save(store: Any, *values: Any, overwrite: bool = False, **named: Any) -> None:
+    """Write values to a store: one as an array, several as a group of arrays.
+
+    Parameters
+    ----------
+    store : Store, str or Path
+        Where to.
+    *values : array-like
+        Members of a group are called ``arr_0``, ``arr_1``, … as in `numpy.savez`.
+    overwrite : bool
+        Replace what is there.
+    **named : array-like
+        Members of a group by name.
+    """
+    members: Mapping[str, Any] = {**{f"arr_{i}": v for i, v in enumerate(values)}, **named}
+    if not members:
+        raise InvalidArgumentError("save needs at least one array")
+    where = resolve(store)
+    if len(members) == 1 and not named:
+        create_array(where, data=np.asarray(values[0]), overwrite=overwrite)
+        return
+    group = create_group(where, overwrite=overwrite)
+    for name, value in members.items():
+        group.create_array(name, data=np.asarray(value))
+
+
+def load(store: Any, *, path: str | None = None) -> Any:
+    """Read an array into memory, or all arrays of a group as a dict.
+
+    Examples
+    --------
+    >>> import chunkstore
+    >>> store = chunkstore.MemoryStore()
+    >>> save(store, np.arange(3))
+    >>> load(store)
+    array([0, 1, 2])
+    """
+    node = open(store, path=path, mode="r")
+    if isinstance(node, Array):
+        return node[...]
+    return {name: member[...] for name, member in node.arrays()}
