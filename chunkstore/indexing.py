@@ -19,7 +19,7 @@ import itertools
 import math
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -209,6 +209,10 @@ class Request:
         if not any(self.flipped):
             return buffer
         return buffer[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
+
+    def of_fields(self, fields: str | list[str] | None) -> Request:
+        """Give the same request for some fields of a structured type; None changes nothing."""
+        return self if fields is None else replace(self, fields=fields)
 
     def n_projections(self, grid: Grid) -> int:
         """Bound the number of chunks that the request touches, without visiting them."""

@@ -18,12 +18,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Self
+from contextlib import AbstractContextManager
+from typing import ClassVar, Literal, NamedTuple, Self, get_args
 
 from chunkstore.errors import ReadOnlyError
 from chunkstore.types import Buffer, ByteRange
 
-__all__ = ["Listing", "OpenValue", "Store", "slice_range"]
+__all__ = ["Listing", "LockKind", "OpenValue", "Store", "slice_range", "thread_lock"]
+
+LockKind = Literal["node", "value"]
 
 
 class Listing(NamedTuple):
@@ -69,6 +72,10 @@ class Store:
     """
 
     __slots__ = ("read_only",)
+
+    can_list: ClassVar[bool] = True
+    """Whether `list_dir` works. Where it does not, as on a plain web server, groups know their
+    members from consolidated metadata alone."""
 
     def __init__(self, *, read_only: bool = False) -> None:
         self.read_only = read_only
@@ -149,12 +156,30 @@ class Store:
             key. May be called more than once where a backend retries.
         """
         self.check_writable()
-        with update_lock(self, key):
+        with self.lock("value", key):
             value = modify(self.get(key))
             if value is None:
                 self.delete(key)
             else:
                 self.set(key, value)
+
+    def lock(self, kind: LockKind, name: str) -> AbstractContextManager[object]:
+        """Give a context in which no other writer that asks for the same lock works.
+
+        Parameters
+        ----------
+        kind : {"node", "value"}
+            ``"value"`` guards one update of a key, ``"node"`` a change of several keys of a node.
+            Within a node's lock a value's may be taken, never the reverse and never two of one
+            kind, so that no two writers can wait for each other.
+        name : str
+            The key, or the path of the node.
+
+        Notes
+        -----
+        Here it holds among the threads of this process; a backend may do better.
+        """
+        return thread_lock(self, kind, name)
 
     def check_writable(self) -> None:
         """Raise `ReadOnlyError` if the handle is read-only."""
@@ -165,11 +190,12 @@ class Store:
 
 
 _N_LOCKS = 64
-_LOCKS: list[threading.Lock] = []
+_LOCKS: dict[LockKind, list[threading.Lock]] = {}
 
 
 def _renew_locks() -> None:
-    _LOCKS[:] = [threading.Lock() for _ in range(_N_LOCKS)]
+    for kind in get_args(LockKind):
+        _LOCKS[kind] = [threading.Lock() for _ in range(_N_LOCKS)]
 
 
 _renew_locks()
@@ -178,13 +204,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-def update_lock(store: Store, key: str) -> threading.Lock:
-    """Give the lock that guards updates of one key among the threads of this process.
+def thread_lock(store: Store, kind: LockKind, name: str) -> threading.Lock:
+    """Give the lock of a name among the threads of this process.
 
-    The locks are few and shared by all stores, so none is ever made or forgotten; two keys that
+    The locks are few and shared by all stores, so none is ever made or forgotten; two names that
     share one wait for each other, which is rare and harmless.
     """
-    return _LOCKS[hash((store, key)) % len(_LOCKS)]
+    return _LOCKS[kind][hash((store, name)) % _N_LOCKS]
 
 
 def slice_range(value: Buffer, part: ByteRange) -> memoryview:

@@ -12,16 +12,19 @@ a kill in between leaves rubbish under a reserved name but nothing half deleted.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 from chunkstore.errors import InvalidArgumentError, StoreError
 from chunkstore.keys import RESERVED_PREFIX, check_key, check_prefix
-from chunkstore.stores.base import Listing, OpenValue, Store
+from chunkstore.stores.base import Listing, LockKind, OpenValue, Store, thread_lock
 from chunkstore.types import Buffer, ByteRange
 
 __all__ = ["LocalStore"]
@@ -183,6 +186,44 @@ class LocalStore(Store):
             self._fail("move", old, error)
         return True
 
+    @contextlib.contextmanager
+    def lock(self, kind: LockKind, name: str) -> Iterator[None]:
+        """Hold a lock that other processes respect too, on any machine that shares the folder.
+
+        It is a file in the root that the operating system locks (``flock``), so it ends with the
+        process that holds it, however that dies. The file is removed by its holder; whoever waited
+        for the removed file sees that it is no longer the one in the folder and starts again.
+        """
+        with thread_lock(self, kind, name):
+            digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+            file = f"{self.root}/{_TEMPORARY}lock-{kind}-{digest}"
+            handle = self._locked_file(file, name)
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    os.unlink(file)
+                os.close(handle)
+
+    def _locked_file(self, file: str, name: str) -> int:
+        try:
+            while True:
+                try:
+                    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+                except FileNotFoundError:
+                    os.makedirs(self.root, exist_ok=True)
+                    continue
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                    if _is_file(handle, file):
+                        return handle
+                except BaseException:
+                    os.close(handle)
+                    raise
+                os.close(handle)
+        except OSError as error:
+            self._fail("lock", name, error)
+
     def exists(self, key: str) -> bool:
         """Whether the file of a key is there."""
         return self.size(key) is not None
@@ -272,6 +313,14 @@ class _OpenFile(OpenValue):
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def _is_file(handle: int, file: str) -> bool:
+    """Whether an open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(file))
+    except FileNotFoundError:
+        return False
 
 
 def _write_all(handle: int, value: Buffer) -> None:
