@@ -7,7 +7,14 @@ The way of the data: `Array` turns a selection into requests for chunks (``index
 from __future__ import annotations
 
 from chunkstore import errors
-from chunkstore.api import create_array, create_group, open, open_array, open_group
+from chunkstore.api import (
+    consolidate_metadata,
+    create_array,
+    create_group,
+    open,
+    open_array,
+    open_group,
+)
 from chunkstore.array import Array
 from chunkstore.group import Group
 from chunkstore.options import Options
@@ -38,6 +45,7 @@ __all__ = [
     "Options",
     "Store",
     "array",
+    "consolidate_metadata",
     "copy",
     "create_array",
     "create_group",

@@ -19,7 +19,14 @@ from chunkstore.options import Options
 from chunkstore.stores.base import Store
 from chunkstore.stores.resolve import resolve
 
-__all__ = ["create_array", "create_group", "open", "open_array", "open_group"]
+__all__ = [
+    "consolidate_metadata",
+    "create_array",
+    "create_group",
+    "open",
+    "open_array",
+    "open_group",
+]
 
 Mode = Literal["r", "r+", "a", "w", "w-"]
 _MODES = ("r", "r+", "a", "w", "w-")
@@ -134,6 +141,7 @@ def open_group(
     mode: Mode = "a",
     zarr_format: Literal[2, 3] | None = None,
     attributes: Mapping[str, Any] | None = None,
+    use_consolidated: bool | None = None,
     options: Options | None = None,
 ) -> Group:
     """Open a group, or make one where the mode says so.
@@ -144,6 +152,11 @@ def open_group(
         As in `open`.
     attributes : mapping, optional
         Of a group that is made.
+    use_consolidated : bool, optional
+        Whether to open members from the group's consolidated metadata, without a request for
+        each. With True it must be there: members that it names are shown as they were when it was
+        made; others are looked for in the store, so that none is hidden. By default it is used
+        only where the store cannot list what it holds. A handle that may write never uses it.
 
     Raises
     ------
@@ -151,6 +164,8 @@ def open_group(
         If nothing is there and none was to be made.
     NodeTypeError
         If an array is there.
+    InvalidArgumentError
+        If consolidated metadata must be there and is not.
     """
     where, at, mode = _place(store, path, mode)
     if mode in ("w", "w-"):
@@ -161,7 +176,55 @@ def open_group(
             return _create_group(where, at, mode, zarr_format, attributes, options)
         raise documents.not_found(where, at)
     found = documents.require_group(metadata, where, at)
-    return Group(where, at, found, options=options or Options(), read_only=mode == "r")
+    copy = documents.open_copy(where, at, found, use=use_consolidated)
+    return Group(where, at, found, options=options or Options(), read_only=mode == "r", copy=copy)
+
+
+def consolidate_metadata(
+    store: Any, path: str | None = None, zarr_format: Literal[2, 3] | None = None
+) -> Group:
+    """Copy the documents of all nodes below a group into one, to be read with one request.
+
+    Parameters
+    ----------
+    store, zarr_format
+        As in `open`.
+    path : str, optional
+        Path of the group; the root by default.
+
+    Returns
+    -------
+    Group
+        Open for writing.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If no group is there.
+    MetadataError
+        If a document below it is not valid.
+
+    Notes
+    -----
+    Reads every document below the group. The copy holds until something below the group changes:
+    a change made with chunkstore drops it, so that no program reads a stale one; consolidate
+    again when the changes are done. Programs other than chunkstore may leave it stale.
+
+    Examples
+    --------
+    >>> root = create_group(None)
+    >>> x = root.create_array("a/x", shape=3, dtype="f8")
+    >>> made = consolidate_metadata(root.store)
+    >>> list(made.metadata.extra["consolidated_metadata"]["metadata"])
+    ['a', 'a/x']
+    """
+    where, at, _ = _place(store, path, "r+")
+    metadata = documents.read_node(where, at, zarr_format=zarr_format)
+    if metadata is None:
+        raise documents.not_found(where, at)
+    found = documents.require_group(metadata, where, at)
+    made = documents.consolidate(where, at, found)
+    return Group(where, at, made, options=Options())
 
 
 def create_array(
@@ -201,7 +264,9 @@ def create_array(
     data : array-like, optional
         Values to write at once; the array exists for readers only when they are written.
     chunks : tuple of int, int, "auto" or str
-        Shape of a chunk. "auto" aims at about 1 MiB, a size such as ``"64MB"`` at that.
+        Shape of a chunk. "auto" aims at about 1 MiB, a size such as ``"64MB"`` at that. For a
+        rectilinear grid (version 3), for each axis a size or the sizes of all chunks, as in
+        ``[[3, 2, 4], 5]``.
     shards : tuple of int, int, "auto" or None
         Shape of a shard, a multiple of `chunks`: so many chunks are stored as one value, and can
         still be read one by one. "auto" aims at about 64 MiB.

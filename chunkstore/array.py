@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -17,23 +18,21 @@ import numpy as np
 
 from chunkstore import documents, resizing
 from chunkstore import metadata as formats
-from chunkstore.chunk_grid import RegularGrid
+from chunkstore.casting import castable, holder
+from chunkstore.chunk_grid import ChunkGrid, RegularGrid
 from chunkstore.display import Facts, as_html, as_text, human_bytes
 from chunkstore.dtypes import from_numpy
 from chunkstore.engine import Engine
 from chunkstore.errors import InvalidArgumentError, MetadataError, SelectionError
 from chunkstore.indexing import (
     Request,
-    block_request,
     numpy_request,
-    orthogonal_request,
-    points_request,
 )
 from chunkstore.layout import array_metadata
 from chunkstore.metadata.model import ArrayMetadata, metadata_error
 from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
-from chunkstore.selectors import Selector
+from chunkstore.selectors import Selections
 from chunkstore.sharding import pipeline_problems
 from chunkstore.stores.base import Store
 from chunkstore.types import NDArray, Selection, Shape
@@ -41,7 +40,7 @@ from chunkstore.types import NDArray, Selection, Shape
 __all__ = ["Array"]
 
 
-class Array:
+class Array(Selections):
     """An array in a store. Made by `open_array` and `create_array`, not by calling the class.
 
     Reading and writing with ``[]`` follow numpy: integers, slices with any step, Ellipsis and
@@ -143,27 +142,64 @@ class Array:
         return self.size * self.dtype.itemsize
 
     @property
-    def chunks(self) -> Shape:
-        """Shape of the unit of reading: a chunk, or an inner chunk of a shard."""
-        sharding = self._engine.sharding
-        return self.metadata.grid.chunk_shape if sharding is None else sharding.chunk_shape
+    def chunks(self) -> Any:
+        """Shape of the unit of reading: a chunk, or an inner chunk of a shard.
+
+        A tuple of integers. In a rectilinear grid, where chunks differ in shape, the sizes of all
+        chunks along each axis, a tuple of tuples, as dask writes chunks.
+        """
+        return _chunks(self._read_grid)
 
     @property
-    def shards(self) -> Shape | None:
-        """Shape of the unit of writing where it holds several chunks, else None."""
-        return None if self._engine.sharding is None else self.metadata.grid.chunk_shape
+    def shards(self) -> Any:
+        """Shape of the unit of writing where it holds several chunks, else None; as `chunks`."""
+        return None if self._engine.sharding is None else _chunks(self.metadata.grid)
 
     @property
     def write_unit(self) -> Shape:
-        """Shape of the smallest part that two writers may write at once without care."""
-        return self.shards or self.chunks
+        """Shape of the smallest part that two writers may write at once without care.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the units differ in shape; see `write_chunk_sizes`.
+        """
+        shape = self.metadata.grid.uniform_shape
+        if shape is None:
+            raise InvalidArgumentError(
+                f"{self!r} has a rectilinear grid: its write units have no common shape. "
+                f"write_chunk_sizes gives the sizes along each axis"
+            )
+        return shape
+
+    @property
+    def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Sizes of all units of reading along each axis, as dask writes chunks.
+
+        A last chunk that reaches beyond the array counts with the part inside.
+        """
+        return self._read_grid.chunk_sizes
+
+    @property
+    def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Sizes of all units of writing along each axis; as `read_chunk_sizes`."""
+        return self.metadata.grid.chunk_sizes
+
+    @property
+    def _read_grid(self) -> ChunkGrid:
+        """The units of reading as a grid over the array.
+
+        Inner chunks make one even where shards differ in shape: each edge is a multiple.
+        """
+        sharding = self._engine.sharding
+        if sharding is None:
+            return self.metadata.grid
+        return RegularGrid(self.shape, sharding.chunk_shape)
 
     @property
     def cdata_shape(self) -> Shape:
         """Number of chunks along each axis."""
-        return tuple(
-            -(-extent // size) for extent, size in zip(self.shape, self.chunks, strict=True)
-        )
+        return self._read_grid.grid_shape
 
     @property
     def nchunks(self) -> int:
@@ -193,29 +229,14 @@ class Array:
     def __setitem__(self, selection: Selection, value: Any) -> None:
         self.write(selection, value)
 
-    @property
-    def oindex(self) -> Selector:
-        """Select orthogonally: ``a.oindex[[0, 2], mask]``, each array along its own axis."""
-        return Selector(self, lambda selection: orthogonal_request(selection, self.shape))
-
-    @property
-    def vindex(self) -> Selector:
-        """Select points: ``a.vindex[[0, 2], [1, 3]]``; their axes come first in the result."""
-        return Selector(self, lambda selection: points_request(selection, self.shape))
-
-    @property
-    def blocks(self) -> Selector:
-        """Select whole chunks by their place in the grid: ``a.blocks[0, 1:3]``."""
-        grid = RegularGrid(self.shape, self.chunks)
-        return Selector(self, lambda selection: block_request(selection, grid))
-
     def __iter__(self) -> Iterator[Any]:
         """Iterate along the first axis; each chunk is read once."""
         if not self.shape:
             raise TypeError("iteration over an array without axes")
-        step = self.chunks[0]
-        for start in range(0, self.shape[0], step):
-            yield from self.read(slice(start, start + step))
+        axis = self._read_grid.axes[0]
+        for chunk in range(axis.n_chunks):
+            start = axis.start_of(chunk)
+            yield from self.read(slice(start, start + axis.size_of(chunk)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         if copy is False:
@@ -305,7 +326,7 @@ class Array:
         """Write to what a request asks for; the common end of every way to select."""
         documents.check_open_for_writing(self.read_only, repr(self))
         dtype = self.dtype if request.fields is None else self.dtype[request.fields]
-        values = _castable(value, dtype, what=repr(self))
+        values = castable(value, dtype, what=repr(self))
         self._engine.write(request, _broadcast(values, request))
 
     # -- changing the extent --------------------------------------------------------------------
@@ -330,7 +351,8 @@ class Array:
         """
         documents.check_open_for_writing(self.read_only, repr(self))
         new = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-        self._use(resizing.resize(self._engine, tuple(map(int, new))))
+        with self.store.lock("node", self.path):
+            self._use(resizing.resize(self._engine, tuple(map(int, new))))
 
     def append(self, data: Any, axis: int = 0) -> Shape:
         """Write data behind the end of one axis; gives the new shape.
@@ -355,9 +377,10 @@ class Array:
         documents.check_open_for_writing(self.read_only, repr(self))
         if not -self.ndim <= axis < self.ndim:
             raise InvalidArgumentError(f"axis {axis} is out of bounds for {self.ndim} axes")
-        self.refresh()
-        values = _castable(data, self.dtype, what=repr(self))
-        self._use(resizing.append(self._engine, values, axis % self.ndim))
+        values = castable(data, self.dtype, what=repr(self))
+        with self.store.lock("node", self.path):
+            self.refresh()
+            self._use(resizing.append(self._engine, values, axis % self.ndim))
         return self.shape
 
     def refresh(self) -> None:
@@ -375,10 +398,19 @@ class Array:
     @property
     def nchunks_initialized(self) -> int:
         """Number of chunks that are stored; a shard counts for all its chunks. One listing."""
-        per_unit = math.prod(
-            unit // chunk for unit, chunk in zip(self.write_unit, self.chunks, strict=True)
+        grid, sharding = self.metadata.grid, self._engine.sharding
+        n_cells = grid.grid_shape
+        stored = (
+            coords
+            for _, coords in resizing.stored_keys(self._engine)
+            if all(i < n for i, n in zip(coords, n_cells, strict=True))
         )
-        return per_unit * sum(1 for _ in resizing.stored_keys(self._engine))
+        if sharding is None:
+            return sum(1 for _ in stored)
+        return sum(
+            math.prod(map(operator.floordiv, grid.shape_of(coords), sharding.chunk_shape))
+            for coords in stored
+        )
 
     def nbytes_stored(self) -> int:
         """Bytes of the stored chunks. One listing, and a question for each chunk."""
@@ -445,8 +477,8 @@ class Array:
             ("format", f"Zarr v{metadata.zarr_format}"),
             ("shape", self.shape),
             ("data type", metadata.data_type.name),
-            ("chunks", f"{self.chunks}, {self.nchunks} in all"),
-            *([("shards", self.shards)] if self.shards else []),
+            ("chunks", f"{_shown(self._read_grid)}, {self.nchunks} in all"),
+            *([("shards", _shown(metadata.grid))] if self.shards else []),
             ("codecs", codecs),
             ("fill value", self.fill_value),
             ("in memory", human_bytes(self.nbytes)),
@@ -495,7 +527,7 @@ def make_array(
 ) -> Array:
     """Lay an array out, make it in a store and write its data; see `chunkstore.create_array`."""
     if data is not None:
-        data = np.asarray(data, None if dtype is None else _holder(data, from_numpy(dtype).dtype))
+        data = np.asarray(data, None if dtype is None else holder(data, from_numpy(dtype).dtype))
         shape = data.shape if shape is None else shape
         dtype = data.dtype if dtype is None else dtype
     if shape is None or dtype is None:
@@ -532,7 +564,8 @@ def _pipeline(metadata: ArrayMetadata, document: str) -> Pipeline:
     made = pipeline_problems(metadata)
     if isinstance(made, Pipeline):
         return made
-    raise metadata_error(document, made)
+    found = [(formats.problem_path(metadata, path), what) for path, what in made]
+    raise metadata_error(document, found)
 
 
 @lru_cache(maxsize=256)
@@ -561,50 +594,22 @@ def _restore(
     return Array(engine, read_only=read_only, pending=pending)
 
 
+def _chunks(grid: ChunkGrid) -> Shape | tuple[tuple[int, ...], ...]:
+    """Give the shape of all chunks of a grid, or their sizes along each axis where they differ."""
+    shape = grid.uniform_shape
+    return grid.chunk_sizes if shape is None else shape
+
+
+def _shown(grid: ChunkGrid) -> str:
+    """Say in few words what shape the chunks of a grid have."""
+    shape = grid.uniform_shape
+    return f"of different shapes up to {grid.largest_chunk}" if shape is None else str(shape)
+
+
 def _may_be_scalar(selection: Selection) -> bool:
     """Whether numpy gives a scalar where no axis is left: an Ellipsis asks for an array."""
     entries = selection if isinstance(selection, tuple) else (selection,)
     return not any(entry is Ellipsis for entry in entries)
-
-
-def _castable(value: Any, dtype: np.dtype[Any], *, what: str) -> NDArray:
-    """Give the value as an array that may be cast to the stored type; refuse what loses data."""
-    try:
-        if isinstance(value, (bool, int, float, complex, str)) or dtype.kind in "TO":
-            values = np.asarray(value, _holder(value, dtype))
-        else:
-            values = np.asarray(value)
-            if not values.size:
-                values = values.astype(dtype)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"cannot write {value!r} to {what}: {error}") from error
-    if values.dtype == dtype:
-        return values
-    if not np.can_cast(values.dtype, dtype, "same_kind"):
-        raise InvalidArgumentError(
-            f"cannot write values of {values.dtype} to {what}: the cast could lose more than "
-            f"precision. Convert them first, for example with .astype({dtype.name!r})"
-        )
-    if dtype.kind in "iu" and not np.can_cast(values.dtype, dtype):
-        limits = np.iinfo(dtype)
-        low, high = int(values.min()), int(values.max())
-        if low < limits.min or high > limits.max:
-            raise InvalidArgumentError(
-                f"cannot write values from {low} to {high} to {what}: {dtype} holds {limits.min} "
-                f"to {limits.max}"
-            )
-    return values
-
-
-def _holder(value: Any, dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Give the dtype to read a Python scalar as: the stored one, unless that would cut it."""
-    if isinstance(value, float) and dtype.kind in "iub":
-        return None
-    if isinstance(value, complex) and dtype.kind != "c":
-        return None
-    if isinstance(value, int) and not isinstance(value, bool) and dtype.kind == "b":
-        return None
-    return dtype
 
 
 def _broadcast(values: NDArray, request: Request) -> NDArray:

@@ -60,6 +60,8 @@ def layout_of(source: Array, *, zarr_format: int | None = None) -> dict[str, Any
     target = zarr_format or metadata.zarr_format
     pipeline = source.engine.chunk_pipeline
     filters, order = _filters(pipeline, len(source.shape))
+    uniform = metadata.grid.uniform_shape is not None
+    shards = source.shards if uniform or source.shards is None else metadata.grid
     attributes = dict(metadata.attributes)
     names = metadata.dimension_names
     if target == 3 and metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes:
@@ -71,8 +73,8 @@ def layout_of(source: Array, *, zarr_format: int | None = None) -> dict[str, Any
     return {
         "shape": source.shape,
         "dtype": metadata.dtype,
-        "chunks": source.chunks,
-        "shards": source.shards if target == 3 else None,
+        "chunks": source.chunks if uniform or source.shards else metadata.grid,
+        "shards": shards if target == 3 else None,
         "filters": filters,
         "compressors": _compressors(pipeline, target),
         "serializer": "auto",

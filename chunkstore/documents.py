@@ -7,12 +7,17 @@ update. A process killed in between leaves bytes that nothing reads, never a nod
 An array whose chunks are still being written by a job has no document yet but a mark, the key
 ``__pending__``, which holds the documents to be. Readers skip names that start with ``__``.
 
+A group may hold a copy of all documents below it, its consolidated metadata, which other programs
+read instead of the documents. So that they never read a stale one, every change made here drops
+the copies that hold what is about to change, before it changes.
+
 Source: Zarr v3 core, "Hierarchy", "Storage"; Zarr v2, "Hierarchies".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from chunkstore import metadata as formats
@@ -24,7 +29,9 @@ from chunkstore.errors import (
     ReadOnlyError,
 )
 from chunkstore.keys import RESERVED_PREFIX, join, node_name_problem, prefix_of
+from chunkstore.metadata import ConsolidatedCopy
 from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
+from chunkstore.sharding import pipeline_problems
 from chunkstore.stores.base import Store
 from chunkstore.types import Buffer
 
@@ -32,9 +39,13 @@ __all__ = [
     "PENDING",
     "Attributes",
     "child_names",
+    "codec_problems",
+    "consolidate",
     "delete_node",
     "make_node",
+    "members_below",
     "move_node",
+    "open_copy",
     "publish",
     "read_node",
     "update_node",
@@ -57,8 +68,16 @@ def read_node(store: Store, path: str, *, zarr_format: int | None = None) -> Nod
         if value is not None:
             beside = formats.attributes_key(key)
             attributes = None if beside is None else store.get(beside)
-            return formats.decode(key, value, attributes, store=repr(store))
+            return formats.decode(key, value, attributes, store=repr(store), check=codec_problems)
     return None
+
+
+def codec_problems(metadata: ArrayMetadata) -> list[tuple[str, str]]:
+    """List what is wrong with an array's codecs, each problem with its JSON path."""
+    made = pipeline_problems(metadata)
+    if not isinstance(made, list):
+        return []
+    return [(formats.problem_path(metadata, path), what) for path, what in made]
 
 
 def not_found(store: Store, path: str) -> NodeNotFoundError:
@@ -66,6 +85,8 @@ def not_found(store: Store, path: str) -> NodeNotFoundError:
     what = f"no array or group at {path or '/'!r} in {store!r}"
     if store.exists(join(path, PENDING)):
         hint = "a job is writing an array there, or was interrupted; run it again to finish"
+    elif not store.can_list:
+        hint = "neither zarr.json, nor .zarray or .zgroup is stored there"
     else:
         found = store.list_dir(prefix_of(path))
         n = len(found.keys) + len(found.prefixes)
@@ -115,6 +136,8 @@ def publish(store: Store, path: str, metadata: ArrayMetadata) -> None:
 def delete_node(store: Store, path: str) -> None:
     """Delete a node and all below it; its documents go first, so it stops existing at once."""
     store.check_writable()
+    for zarr_format in (2, 3):
+        _drop_copies(store, path, zarr_format)
     for key in formats.document_keys(path):
         store.delete(key)
     store.delete_prefix(prefix_of(path))
@@ -135,6 +158,8 @@ def move_node(store: Store, old: str, new: str) -> None:
     _check_place(store, new, metadata.zarr_format)
     _clear_place(store, new, is_array=True, overwrite=False)
     _make_ancestors(store, new, metadata.zarr_format)
+    for place in (old, new):
+        _drop_copies(store, place, metadata.zarr_format)
     if store.move_prefix(prefix_of(old), prefix_of(new)):
         return
 
@@ -157,40 +182,140 @@ def update_node(store: Store, path: str, metadata: _N, change: Callable[[_N], _N
     metadata
         What is known of the node; tells which documents it has.
     change : callable
-        From the stored metadata to the new one.
+        From the stored metadata to the new one. May be called more than once.
 
     Returns
     -------
     metadata
         As it was written.
     """
+    _drop_copies(store, path, metadata.zarr_format)
     primary = formats.primary_key(path, metadata)
     beside = formats.attributes_key(primary)
     result = metadata
-    key = primary if beside is None else beside
 
-    def modify(stored: bytes | None) -> Buffer:
+    def changed(document: bytes | None, attributes: bytes | None) -> dict[str, bytes]:
+        """Give the new documents, those alone that differ from what is stored."""
         nonlocal result
-        document = stored if beside is None else store.get(primary)
         if document is None:
             raise not_found(store, path)
-        attributes = None if beside is None else stored
         current = formats.decode(primary, document, attributes, store=repr(store))
         if type(current) is not type(metadata):
             raise NodeTypeError(f"{path or '/'!r} in {store!r} has changed its kind", path=path)
         result = change(current)
-        return formats.encode(path, result)[key]
+        before = formats.encode(path, current)
+        return {k: v for k, v in formats.encode(path, result).items() if v != before[k]}
 
-    store.update(key, modify)
+    def modify(key: str, stored: bytes | None) -> Buffer | None:
+        if beside is None:
+            return changed(stored, None).get(key, stored)
+        if key == primary:
+            return changed(stored, store.get(beside)).get(key, stored)
+        return changed(store.get(primary), stored).get(key, stored)
+
+    keys = [primary] if beside is None else changed(store.get(primary), store.get(beside))
+    for key in keys:
+        store.update(key, partial(modify, key))
     return result
 
 
-def child_names(store: Store, path: str) -> Iterator[str]:
+def child_names(store: Store, path: str, zarr_format: int) -> Iterator[str]:
     """Iterate over names below a path that may be nodes, in sorted order; one listing."""
     for prefix in store.list_dir(prefix_of(path)).prefixes:
         name = prefix[:-1].rpartition("/")[2]
-        if not name.startswith(RESERVED_PREFIX):
+        # Version 2 reserves nothing, so that there such names may be members.
+        if zarr_format == 2 or not name.startswith(RESERVED_PREFIX):
             yield name
+
+
+# -- consolidated metadata ------------------------------------------------------------------------
+
+
+def open_copy(
+    store: Store, path: str, metadata: GroupMetadata, *, use: bool | None
+) -> ConsolidatedCopy | None:
+    """Give a group's consolidated metadata where it is to be used.
+
+    Parameters
+    ----------
+    use : bool or None
+        True if there must be one. None uses it only where the store cannot list what it holds,
+        so that there is no other way to know a group's members.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there must be one and there is none.
+    """
+    if use is False or (use is None and store.can_list):
+        return None
+    value = None
+    if metadata.zarr_format == 2:
+        value = store.get(formats.consolidated_key(path, 2))
+    copy = formats.read_consolidated(path, metadata, value, store=repr(store))
+    if copy is None and use:
+        raise InvalidArgumentError(
+            f"group {path or '/'!r} in {store!r} has no consolidated metadata. Make it with "
+            f"consolidate_metadata, or open the group without use_consolidated=True",
+            store=store,
+            path=path,
+        )
+    return copy
+
+
+def consolidate(store: Store, path: str, metadata: GroupMetadata) -> GroupMetadata:
+    """Store a copy of all documents below a group with it; gives the group's new metadata."""
+    store.check_writable()
+    members = dict(members_below(store, path, metadata.zarr_format))
+    if metadata.zarr_format == 3:
+        return update_node(
+            store, path, metadata, lambda stored: formats.with_consolidated(stored, members)
+        )
+    current = read_node(store, path, zarr_format=2)
+    if not isinstance(current, GroupMetadata):
+        raise not_found(store, path)
+    value = formats.encode_consolidated(current, members)
+    store.set(formats.consolidated_key(path, 2), value)
+    return current
+
+
+def members_below(store: Store, path: str, zarr_format: int) -> Iterator[tuple[str, NodeMetadata]]:
+    """Iterate over all nodes of a format below a group: path below it, metadata."""
+    for name in child_names(store, path, zarr_format):
+        metadata = read_node(store, join(path, name), zarr_format=zarr_format)
+        if metadata is None:
+            continue
+        yield name, metadata
+        if isinstance(metadata, GroupMetadata):
+            for below, member in members_below(store, join(path, name), zarr_format):
+                yield join(name, below), member
+
+
+def _drop_copies(store: Store, path: str, zarr_format: int) -> None:
+    """Drop every consolidated copy that holds a node's documents, which are about to change.
+
+    Dropped, not mended: two writers that mend one copy at once can undo each other's change, and
+    one that is killed between the two writes leaves it stale. A copy that is gone costs a reader
+    time; a stale one shows wrong shapes.
+    """
+    parts = path.split("/") if path else []
+    for depth in range(len(parts) + 1):
+        above = "/".join(parts[:depth])
+        key = formats.consolidated_key(above, zarr_format)
+        if zarr_format == 2:
+            store.delete(key)
+        elif depth < len(parts) and formats.may_hold_copy(store.get(key)):
+            store.update(key, partial(_without_copy, store, above, key))
+
+
+def _without_copy(store: Store, path: str, key: str, stored: bytes | None) -> Buffer | None:
+    if stored is None:
+        return None
+    metadata = formats.decode(key, stored, store=repr(store))
+    return formats.encode(path, formats.without_consolidated(metadata))[key]
+
+
+# -- attributes -----------------------------------------------------------------------------------
 
 
 class _Node(Protocol):
@@ -272,6 +397,7 @@ def _make_ancestors(store: Store, path: str, zarr_format: int) -> None:
 
 
 def _write_documents(store: Store, path: str, metadata: NodeMetadata) -> None:
+    _drop_copies(store, path, metadata.zarr_format)
     _make_ancestors(store, path, metadata.zarr_format)
     for key, value in formats.encode(path, metadata).items():
         store.set(key, value)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -30,9 +30,9 @@ from chunkstore.keys import join
 from chunkstore.metadata.model import ArrayMetadata
 from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
-from chunkstore.sharding import ShardingCodec, cut
+from chunkstore.sharding import ShardingCodec, cut, pipeline_of
 from chunkstore.stores.base import OpenValue, Store
-from chunkstore.types import Buffer, ByteRange, ChunkCoords, NDArray
+from chunkstore.types import Buffer, ByteRange, ChunkCoords, NDArray, Shape
 
 __all__ = ["Engine", "run_in_threads"]
 
@@ -46,6 +46,10 @@ _GAP_BYTES = 1 << 15
 
 _FETCH_BYTES = 1 << 24
 """Most bytes of one fetch of several inner chunks, so that memory stays bounded."""
+
+
+_MOST_VARIANTS = 4096
+"""Pipelines kept for chunks of different shapes; each takes some kilobytes."""
 
 
 class Unit(NamedTuple):
@@ -77,7 +81,7 @@ class Engine:
     metadata : ArrayMetadata
         Grid, key encoding and fill value.
     pipeline : Pipeline
-        The codecs.
+        The codecs; of the largest chunk where chunks differ in shape.
     options : Options
         Threads and the policy for empty and missing chunks.
     """
@@ -88,6 +92,7 @@ class Engine:
     pipeline: Pipeline
     options: Options
     sharding: ShardingCodec | None = field(init=False)
+    _variants: dict[Shape, Engine] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         # Codecs around a sharding codec hide the places of inner chunks: then a shard is a chunk.
@@ -95,6 +100,8 @@ class Engine:
         bare = not self.pipeline.array_codecs and not self.pipeline.bytes_codecs
         is_sharded = isinstance(codec, ShardingCodec) and bare
         object.__setattr__(self, "sharding", codec if is_sharded else None)
+        uniform = self.metadata.grid.uniform_shape is not None
+        object.__setattr__(self, "_variants", None if uniform else {})
 
     @property
     def chunk_pipeline(self) -> Pipeline:
@@ -110,15 +117,23 @@ class Engine:
     def read(self, request: Request, out: NDArray) -> None:
         """Fill `out`, of the request's buffer shape, with the selected elements."""
         view = request.buffer_view(out)
-        read = self._read_chunk if self.sharding is None else self._read_shard
-        self._run(lambda unit: read(unit, view), request, out.nbytes)
+        read = Engine._read_chunk if self.sharding is None else Engine._read_shard
+        if self._variants is None:
+            self._run(lambda unit: read(self, unit, view), request, out.nbytes)
+        else:
+            self._run(lambda unit: read(self._variant(unit), unit, view), request, out.nbytes)
 
     def write(self, request: Request, values: NDArray) -> None:
         """Store `values`, of the request's buffer shape, as the selected elements."""
         view = request.buffer_view(values)
         fields = request.fields
-        write = self._write_chunk if self.sharding is None else self._write_shard
-        self._run(lambda unit: write(unit, view, fields), request, values.nbytes)
+        write = Engine._write_chunk if self.sharding is None else Engine._write_shard
+        if self._variants is None:
+            self._run(lambda unit: write(self, unit, view, fields), request, values.nbytes)
+        else:
+            self._run(
+                lambda unit: write(self._variant(unit), unit, view, fields), request, values.nbytes
+            )
 
     def _run(self, work: Callable[[Unit], None], request: Request, n_bytes: int) -> None:
         grid = self.metadata.grid
@@ -133,6 +148,22 @@ class Engine:
             for projection in request.projections(grid)
         )
         run_in_threads(work, units, n_threads=n_units)
+
+    def _variant(self, unit: Unit) -> Engine:
+        """Give the engine for chunks of a unit's shape, where shapes differ."""
+        assert self._variants is not None
+        shape = self.metadata.grid.shape_of(unit.projection.coords)
+        found = self._variants.get(shape)
+        if found is None:
+            made = pipeline_of(self.metadata, shape)
+            if isinstance(made, list):
+                path, what = made[0]
+                self._fail("read", unit, CodecError(f"{path}: {what}"))
+            found = replace(self, pipeline=made)
+            if len(self._variants) >= _MOST_VARIANTS:
+                self._variants.clear()
+            self._variants[shape] = found
+        return found
 
     # -- a chunk as one value -------------------------------------------------------------------
 

@@ -67,7 +67,11 @@ class ChunkStoreError(Exception):
     def __init__(self, message: str = "", **facts: object) -> None:
         super().__init__(message)
         self.message = message
+        # In the dict they survive pickling; as attributes they also reach the builtin's own slots,
+        # such as the errno of OSError.
         self.__dict__.update(facts)
+        for name, value in facts.items():
+            setattr(self, name, value)
 
     def __getattr__(self, name: str) -> object:
         # Facts are set per instance; this only gives type checkers and readers a clear failure.

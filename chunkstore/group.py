@@ -1,7 +1,8 @@
 """`Group`: a node that holds other nodes.
 
 Floor 7. Children are found by listing the store, so a member that another program adds is there
-the next time one looks.
+the next time one looks. Consolidated metadata, where a handle uses it, saves the requests for the
+members' documents and not that one, so it hides nothing either.
 
 Source: Zarr v3 core, "Hierarchy"; Zarr v2, "Hierarchies".
 """
@@ -18,6 +19,7 @@ from chunkstore.array import Array, make_array, open_array_node
 from chunkstore.display import Facts, as_html, as_text
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import join, normalize_path
+from chunkstore.metadata import ConsolidatedCopy
 from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
 from chunkstore.options import Options
 from chunkstore.stores.base import Store
@@ -39,7 +41,7 @@ class Group:
     (['a'], True, (3,))
     """
 
-    __slots__ = ("_metadata", "_options", "_path", "_read_only", "_store")
+    __slots__ = ("_copy", "_metadata", "_options", "_path", "_read_only", "_store")
 
     def __init__(
         self,
@@ -49,8 +51,11 @@ class Group:
         *,
         options: Options,
         read_only: bool = False,
+        copy: ConsolidatedCopy | None = None,
     ) -> None:
         self._store = store
+        # A handle that may write reads the documents: its own changes would leave the copy stale.
+        self._copy = copy if read_only or store.read_only else None
         self._path = path
         self._metadata = metadata
         self._options = options
@@ -111,13 +116,34 @@ class Group:
 
     def get(self, path: str, default: Any = None) -> Any:
         """Give the member at a path below the group, or `default` if there is none."""
-        full = join(self._path, normalize_path(path))
-        metadata = documents.read_node(self._store, full, zarr_format=self._metadata.zarr_format)
+        found = self._member(normalize_path(path))
+        return default if found is None else found
+
+    def _member(self, path: str) -> Array | Group | None:
+        """Open the member at an exact path below the group: names in a store may be odd."""
+        full = join(self._path, path)
+        copy = None if self._copy is None or not path else self._copy
+        metadata = None if copy is None else copy.get(path, documents.codec_problems)
         if metadata is None:
-            return default
+            copy = None
+            metadata = documents.read_node(
+                self._store, full, zarr_format=self._metadata.zarr_format
+            )
+        if metadata is None:
+            return None
         return open_node(
-            self._store, full, metadata, options=self._options, read_only=self._read_only
+            self._store,
+            full,
+            metadata,
+            options=self._options,
+            read_only=self._read_only,
+            copy=None if copy is None else copy.below(path),
         )
+
+    def _names(self) -> Iterator[str]:
+        if self._copy is not None and not self._store.can_list:
+            return self._copy.names()
+        return documents.child_names(self._store, self._path, self._metadata.zarr_format)
 
     def __contains__(self, path: object) -> bool:
         return isinstance(path, str) and self.get(path) is not None
@@ -146,10 +172,11 @@ class Group:
 
         Notes
         -----
-        One listing, and the requests to open each member.
+        One listing, and the requests to open each member that consolidated metadata, where it is
+        used, does not name.
         """
-        for name in documents.child_names(self._store, self._path):
-            member = self.get(name)
+        for name in self._names():
+            member = self._member(name)
             if member is not None:
                 yield name, member
 
@@ -277,11 +304,12 @@ def open_node(
     *,
     options: Options,
     read_only: bool,
+    copy: ConsolidatedCopy | None = None,
 ) -> Array | Group:
     """Make the handle on a node whose metadata was read."""
     if isinstance(metadata, ArrayMetadata):
         return open_array_node(store, path, metadata, options=options, read_only=read_only)
-    return Group(store, path, metadata, options=options, read_only=read_only)
+    return Group(store, path, metadata, options=options, read_only=read_only, copy=copy)
 
 
 def create_group(

@@ -72,8 +72,9 @@ def normalize_path(path: str | None) -> str:
 def node_name_problem(name: str, *, zarr_format: int) -> str | None:
     """Say in words why a node may not be created under this name; None if it may.
 
-    Names that start with ``__`` and the name of the metadata document are reserved by version 3;
-    the names of version 2's documents by version 2.
+    Names that start with ``__`` are reserved by version 3, and kept free in version 2 too, where
+    they are as good a place for marks; the names of the metadata documents by each version.
+    Reading is more tolerant: a node that another program made under such a name opens.
 
     Examples
     --------

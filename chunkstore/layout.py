@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from chunkstore import dtypes
-from chunkstore.chunk_grid import RegularGrid
+from chunkstore.chunk_grid import ChunkGrid, RectilinearGrid, RegularGrid, grid_from_edges
 from chunkstore.codecs import table
 from chunkstore.codecs.base import ChunkSpec
 from chunkstore.errors import CodecError, InvalidArgumentError
@@ -67,7 +67,8 @@ def array_metadata(
         raise InvalidArgumentError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
     data_type = dtypes.from_numpy(dtype)
     extents = _extents("shape", shape, least=0)
-    chunk_shape = _chunk_shape(chunks, extents, data_type)
+    grid = _chunk_grid(chunks, extents, data_type)
+    chunk_shape = grid.largest_chunk
     fill = data_type.default_fill() if fill_value is None else data_type.scalar(fill_value)
     codecs = _codecs(
         ChunkSpec(chunk_shape, data_type, fill),
@@ -78,14 +79,17 @@ def array_metadata(
         order=order or "C",
         zarr_format=zarr_format,
     )
-    unit = chunk_shape
     if shards is not None:
-        unit = _shard_shape(shards, extents, chunk_shape, data_type)
+        grid = _shard_grid(shards, grid, data_type)
         codecs = _sharded(codecs, chunk_shape, zarr_format)
+    if zarr_format == 2 and not isinstance(grid, RegularGrid):
+        raise InvalidArgumentError(
+            f"Zarr version 2 has chunks of one shape only, got {chunks!r}; use zarr_format=3"
+        )
     metadata = ArrayMetadata(
         zarr_format=zarr_format,
         data_type=data_type,
-        grid=RegularGrid(extents, unit),
+        grid=grid,
         key_encoding=_key_encoding(chunk_key_encoding, zarr_format),
         fill_value=fill,
         codecs=codecs,
@@ -115,6 +119,41 @@ def automatic_chunks(shape: Shape, itemsize: int, *, target_bytes: int = _TARGET
         axis = max(range(len(shape)), key=lambda i: chunk_shape[i])
         chunk_shape[axis] = -(-chunk_shape[axis] // 2)
     return tuple(chunk_shape)
+
+
+def _chunk_grid(chunks: Any, shape: Shape, data_type: dtypes.DataType) -> ChunkGrid:
+    """Give the grid of chunks that is asked for: a shape, edges along each axis, or a grid."""
+    if isinstance(chunks, (RegularGrid, RectilinearGrid)):
+        if chunks.shape != shape:
+            raise InvalidArgumentError(
+                f"chunks is a grid over shape {chunks.shape}, but the array has {shape}"
+            )
+        return chunks
+    if _names_edges(chunks):
+        return grid_from_edges("chunks", chunks, shape, unit=(1,) * len(shape))
+    return RegularGrid(shape, _chunk_shape(chunks, shape, data_type))
+
+
+def _shard_grid(shards: Any, chunks: ChunkGrid, data_type: dtypes.DataType) -> ChunkGrid:
+    """Give the grid of shards over an array; as `_chunk_grid`."""
+    inner = chunks.uniform_shape
+    if inner is None:
+        raise InvalidArgumentError(
+            "the chunks in a shard all have one shape; give the edges to shards instead of chunks"
+        )
+    shape = chunks.shape
+    if isinstance(shards, (RegularGrid, RectilinearGrid)):
+        return _chunk_grid(shards, shape, data_type)
+    if _names_edges(shards):
+        return grid_from_edges("shards", shards, shape, unit=inner)
+    return RegularGrid(shape, _shard_shape(shards, shape, inner, data_type))
+
+
+def _names_edges(chunks: Any) -> bool:
+    """Whether an argument gives the edges of chunks along an axis, rather than one shape."""
+    return isinstance(chunks, Sequence) and any(
+        isinstance(entry, (Sequence, np.ndarray)) and not isinstance(entry, str) for entry in chunks
+    )
 
 
 def _shard_shape(

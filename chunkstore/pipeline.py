@@ -153,14 +153,13 @@ def build(
             codec = make(entry, current)
             if codec is None:
                 continue
-            _check_order(codec, serializer)
+            if not problems:  # A codec that cannot be made leaves the order open.
+                _check_order(codec, serializer)
             if isinstance(codec, ArrayArrayCodec):
                 array_codecs.append((codec, current))
                 current = codec.resolve(current)
         except CodecError as error:
-            key = getattr(error, "key", None)
-            where = f"{path}[{i}]" if key is None else f"{path}[{i}].configuration.{key}"
-            problems.append((where, str(error)))
+            problems.extend(_located(error, f"{path}[{i}]"))
             continue
         if isinstance(codec, ArrayBytesCodec):
             serializer = codec
@@ -179,6 +178,15 @@ def build(
         _decoding(bytes_codecs, serializer.encoded_nbytes(current)),
         not array_codecs and serializer.is_plain(current),
     )
+
+
+def _located(error: CodecError, path: str) -> list[tuple[str, str]]:
+    """Give the problems of the codec at a JSON path, those of codecs inside it one by one."""
+    nested: list[tuple[str, str]] | None = getattr(error, "nested_problems", None)
+    if nested is not None:
+        return [(f"{path}.configuration.{inner}", what) for inner, what in nested]
+    key = getattr(error, "key", None)
+    return [(path if key is None else f"{path}.configuration.{key}", str(error))]
 
 
 def _check_order(codec: Codec, serializer: ArrayBytesCodec | None) -> None:

@@ -15,7 +15,8 @@ Source: Zarr v3 core codecs, "sharding_indexed" (ZEP 2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -33,7 +34,7 @@ from chunkstore.metadata.v3 import parse_codecs
 from chunkstore.pipeline import Pipeline
 from chunkstore.types import Buffer, ByteRange, ChunkCoords, NDArray, Shape
 
-__all__ = ["ShardIndex", "ShardingCodec", "pipeline_problems"]
+__all__ = ["ShardIndex", "ShardingCodec", "pipeline_of", "pipeline_problems"]
 
 _EMPTY = 2**64 - 1
 _UINT64 = from_numpy("uint64")
@@ -253,11 +254,30 @@ class ShardingCodec(ArrayBytesCodec):
 
 
 def pipeline_problems(metadata: ArrayMetadata) -> Pipeline | list[tuple[str, str]]:
-    """Make the pipeline of an array's chunks, or list why it cannot be made, with JSON paths."""
+    """Make the pipeline of an array's chunks, or list why it cannot be made, with JSON paths.
+
+    Where chunks differ in shape it is the pipeline of the largest, but the problems are those of
+    any: the codecs are tried on every edge, each axis by itself, up to a thousand.
+    """
+    grid = metadata.grid
+    largest = grid.largest_chunk
+    made = pipeline_of(metadata, largest)
+    if isinstance(made, list) or grid.uniform_shape is not None:
+        return made
+    for axis, edge in _other_edges(metadata):
+        shape = (*largest[:axis], edge, *largest[axis + 1 :])
+        found = pipeline_of(metadata, shape)
+        if isinstance(found, list):
+            return [(path, f"{what} (for chunks of shape {shape})") for path, what in found]
+    return made
+
+
+def pipeline_of(metadata: ArrayMetadata, chunk_shape: Shape) -> Pipeline | list[tuple[str, str]]:
+    """Make the pipeline of an array's chunks of one shape, or list why it cannot be made."""
     fill = metadata.fill_value
     if fill is None:
         fill = metadata.data_type.default_fill()
-    spec = ChunkSpec(metadata.grid.chunk_shape, metadata.data_type, fill)
+    spec = ChunkSpec(chunk_shape, metadata.data_type, fill)
     return pipelines.build(metadata.codecs, spec, path="codecs", make=make)
 
 
@@ -266,6 +286,14 @@ def make(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
     if entry.name == ShardingCodec.name:
         return ShardingCodec.from_configuration(entry.configuration, spec)
     return table.make(entry, spec)
+
+
+def _other_edges(metadata: ArrayMetadata) -> Iterator[tuple[int, int]]:
+    """Iterate over the edges of a grid that are not the longest of their axis: (axis, edge)."""
+    every = (
+        (i, edge) for i, axis in enumerate(metadata.grid.axes) for edge in sorted(axis.edges)[:-1]
+    )
+    return itertools.islice(every, 1000)
 
 
 def cut(data: Buffer, place: ByteRange) -> memoryview:

@@ -141,6 +141,7 @@ def copy(
 
     Examples
     --------
+    >>> import numpy as np
     >>> old = array(np.arange(6), chunks=4, zarr_format=2)
     >>> new = copy(old, None, zarr_format=3, chunks=2)
     >>> new.metadata.zarr_format, new.chunks, new[...].tolist()
@@ -188,8 +189,9 @@ def load(store: Any, *, path: str | None = None) -> Any:
 
     Examples
     --------
-    >>> import chunkstore
-    >>> store = chunkstore.MemoryStore()
+    >>> import numpy as np
+    >>> from chunkstore import MemoryStore
+    >>> store = MemoryStore()
     >>> save(store, np.arange(3))
     >>> load(store)
     array([0, 1, 2])

@@ -19,35 +19,58 @@ Source: Zarr v3 core, "Codecs".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
-from chunkstore.dtypes import DataType
-from chunkstore.errors import CodecError
+from chunkstore.dtypes import DataType, from_numpy
+from chunkstore.errors import ChecksumError, CodecError, InvalidArgumentError
 from chunkstore.types import Buffer, NDArray, Shape
 
 __all__ = [
     "ArrayArrayCodec",
     "ArrayBytesCodec",
     "BytesBytesCodec",
+    "Checksum32",
     "ChunkSpec",
     "Codec",
+    "TypedFilter",
     "as_bytes",
     "check_keys",
+    "check_typed",
+    "choice",
+    "decode_members",
     "integer",
+    "integer_limits",
+    "is_float",
+    "is_integer",
+    "numpy_dtype",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSpec:
-    """What a chunk is at one place of the pipeline: shape, data type and fill value."""
+    """What a chunk is at one place of the pipeline.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Extent along each axis, in elements.
+    data_type : DataType
+        Type of the elements.
+    fill_value : scalar
+        What elements are that were never written, as they are at this place.
+    codecs : tuple of type
+        Codec classes of the user, which are known here beside those of the table.
+    """
 
     shape: Shape
     data_type: DataType
     fill_value: Any
+    codecs: tuple[type[Any], ...] = ()
 
     @property
     def n_elements(self) -> int:
@@ -118,6 +141,10 @@ class ArrayBytesCodec(Codec):
     def encoded_nbytes(self, spec: ChunkSpec) -> int | None:
         """Give the encoded length in bytes where the spec alone decides it, else None."""
         return None
+
+    def encoded_bound(self, spec: ChunkSpec) -> int | None:
+        """Give an upper bound of the encoded length in bytes; None if there is none."""
+        return self.encoded_nbytes(spec)
 
     def encode(self, array: NDArray, spec: ChunkSpec) -> Buffer:
         """Encode a chunk; may return a view of its memory."""
@@ -211,3 +238,258 @@ def integer(name: str, configuration: Mapping[str, Any], key: str, least: int, m
             f"{name} takes for {key!r} an integer from {least} to {most}, got {value!r}", key=key
         )
     return value
+
+
+def choice(
+    name: str, configuration: Mapping[str, Any], key: str, words: Sequence[str], default: str
+) -> str:
+    """Read one of a few words from a configuration."""
+    value = configuration.get(key, default)
+    if not isinstance(value, str) or value not in words:
+        options = ", ".join(f'"{word}"' for word in words)
+        raise CodecError(f"{name} takes for {key!r} one of {options}, got {value!r}", key=key)
+    return value
+
+
+def numpy_dtype(
+    name: str, configuration: Mapping[str, Any], key: str, default: np.dtype[Any] | None = None
+) -> np.dtype[Any]:
+    """Read a numpy type string, such as ``"<f4"``, from a configuration."""
+    value = configuration.get(key)
+    if value is None and default is not None:
+        return default
+    dtype = None
+    if isinstance(value, str):
+        try:
+            dtype = np.dtype(value)
+        except (TypeError, ValueError, SyntaxError):
+            dtype = None
+    if dtype is None or dtype.kind not in "biufcmMSU" or not dtype.itemsize:
+        raise CodecError(
+            f'{name} takes for {key!r} a type string of numpy, such as "<f4", got {value!r}',
+            key=key,
+        )
+    return dtype
+
+
+def is_integer(data_type: DataType) -> bool:
+    """Whether a data type is one of whole numbers, ``int2`` to ``uint64``."""
+    return re.fullmatch(r"u?int\d+", data_type.name) is not None
+
+
+def is_float(data_type: DataType) -> bool:
+    """Whether a data type is one of real floats, ``float4_e2m1fn`` to ``float64``."""
+    return re.fullmatch(r"b?float\d+(_\w+)?", data_type.name) is not None
+
+
+def integer_limits(data_type: DataType) -> tuple[int, int]:
+    """Give the least and the largest number of a type of whole numbers.
+
+    Examples
+    --------
+    >>> integer_limits(from_numpy("int8"))
+    (-128, 127)
+    """
+    n_bits = int(data_type.name.rpartition("int")[2])
+    if data_type.name.startswith("u"):
+        return 0, 2**n_bits - 1
+    return -(2 ** (n_bits - 1)), 2 ** (n_bits - 1) - 1
+
+
+class Decompressor(Protocol):
+    """What the decompressors of the standard library have in common."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the stream was reached."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What was fed after the end of the stream."""
+
+    def decompress(self, data: Any, max_length: int) -> bytes:
+        """Decompress more of the stream, to at most `max_length` bytes."""
+
+
+_PIECE_BYTES = 1 << 16
+"""What is fed at a time after the first member of a stream: a decompressor copies what it does
+not use, and a value of many short members would be copied whole for each of them."""
+
+
+def decode_members(
+    name: str,
+    start: Callable[[], Decompressor],
+    data: Buffer,
+    *,
+    limit: int | None,
+    unlimited: int = -1,
+) -> Buffer:
+    """Decode compressed streams that follow one another, never to more than `limit` bytes.
+
+    Parameters
+    ----------
+    name : str
+        What to call the codec in an error.
+    start : callable
+        Makes the decompressor of one stream.
+    data : bytes-like
+        One stream or more.
+    limit : int, optional
+        Refuse to decode to more bytes than this; the memory taken stays within it.
+    unlimited : int
+        What the library takes for a length without limit.
+    """
+    view = memoryview(data).cast("B")
+    parts: list[bytes] = []
+    total = at = 0
+    step = view.nbytes
+    while at < view.nbytes or not parts:
+        member = start()
+        while not member.eof:
+            if at >= view.nbytes:
+                raise CodecError(f"{name} stream of {view.nbytes} bytes ends before its end mark")
+            piece = view[at : at + step]
+            room = unlimited if limit is None else limit - total + 1
+            try:
+                part = member.decompress(piece, room)
+            # Each library has exceptions of its own, and some derive from nothing but Exception.
+            except Exception as error:
+                raise CodecError(f"{name} cannot decode {view.nbytes} bytes: {error}") from error
+            total += len(part)
+            if limit is not None and total > limit:
+                raise CodecError(f"{name} stream decodes to more than the {limit} bytes expected")
+            parts.append(part)
+            at += piece.nbytes
+        at -= len(member.unused_data)
+        step = _PIECE_BYTES
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum32(BytesBytesCodec):
+    """Store four bytes of checksum, little-endian, beside the bytes they are of.
+
+    Parameters
+    ----------
+    location : {"start", "end"}
+        Whether the checksum comes before the bytes or after them.
+    """
+
+    location: Literal["start", "end"] = "start"
+
+    default_location: ClassVar[Literal["start", "end"]] = "start"
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
+        """Make the codec; see `Codec.from_configuration`."""
+        check_keys(cls.name, configuration, optional=("location",))
+        default = cls.default_location
+        location = choice(cls.name, configuration, "location", ("start", "end"), default)
+        return cls("start" if location == "start" else "end")
+
+    def configuration(self) -> dict[str, Any]:
+        """Give the configuration."""
+        return {"location": self.location}
+
+    def checksum(self, content: NDArray) -> int:
+        """Compute the checksum of bytes."""
+        raise NotImplementedError
+
+    def encoded_bound(self, n_bytes: int) -> int:
+        """Add four bytes."""
+        return n_bytes + 4
+
+    def encoded_nbytes(self, n_bytes: int) -> int:
+        """Add four bytes."""
+        return n_bytes + 4
+
+    def encode(self, data: Buffer) -> Buffer:
+        """Give the bytes and their checksum."""
+        checksum = self.checksum(as_bytes(data)).to_bytes(4, "little")
+        return b"".join((checksum, data) if self.location == "start" else (data, checksum))
+
+    def decode(
+        self, data: Buffer, *, limit: int | None = None, out: NDArray | None = None
+    ) -> Buffer | NDArray:
+        """Check the bytes and give a view of them without the checksum."""
+        view = as_bytes(data)
+        if view.nbytes < 4:
+            raise CodecError(f"{self.name} needs at least 4 bytes, got {view.nbytes}")
+        at_start = self.location == "start"
+        content, last = (view[4:], view[:4]) if at_start else (view[:-4], view[-4:])
+        stored, computed = int.from_bytes(last.tobytes(), "little"), self.checksum(content)
+        if computed != stored:
+            raise ChecksumError(
+                f"{self.name} does not match: stored {stored:#010x}, computed {computed:#010x}"
+            )
+        return content.data
+
+
+@dataclass(frozen=True, slots=True)
+class TypedFilter(ArrayArrayCodec):
+    """An array-to-array codec of numcodecs, whose configuration says the types of both sides.
+
+    In version 3 the type it takes must be the one it is given, up to the meaning of the same
+    bytes: ``<i8`` is taken for dates. In version 2 it is given bytes, which it sees as that type.
+    Byte orders count only there.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        What it takes and gives back.
+    astype : numpy.dtype
+        What it encodes to.
+    """
+
+    dtype: np.dtype[Any]
+    astype: np.dtype[Any]
+
+    def encode_values(self, values: NDArray) -> NDArray:
+        """Encode elements of `dtype` in native byte order to as many of `astype`."""
+        raise NotImplementedError
+
+    def decode_values(self, values: NDArray) -> NDArray:
+        """Undo `encode_values`."""
+        raise NotImplementedError
+
+    def resolve(self, spec: ChunkSpec) -> ChunkSpec:
+        """Change the data type; the fill value is the same number, or zero where it cannot be.
+
+        The fill value is not encoded, as in zarr-python: what these codecs make of an element may
+        depend on its neighbours, and a shard behind them leaves out what equals this one.
+        """
+        dtype = self.astype.newbyteorder("=")
+        return spec.replace(data_type=from_numpy(dtype), fill_value=_same_or_zero(spec, dtype))
+
+    def encode(self, array: NDArray, spec: ChunkSpec) -> NDArray:
+        """Encode the elements in C order; the shape stays."""
+        values = np.ascontiguousarray(array).reshape(-1).view(self.dtype.newbyteorder("="))
+        return self.encode_values(values).reshape(spec.shape)
+
+    def decode(self, array: NDArray, spec: ChunkSpec) -> NDArray:
+        """Undo `encode`."""
+        values = self.decode_values(np.ascontiguousarray(array).reshape(-1))
+        return values.view(spec.data_type.dtype).reshape(spec.shape)
+
+
+def check_typed(name: str, dtypes: tuple[np.dtype[Any], np.dtype[Any]], spec: ChunkSpec) -> None:
+    """Refuse types of a `TypedFilter` that cannot be those of its place in the pipeline."""
+    dtype, astype = dtypes
+    given = spec.data_type.dtype
+    if not spec.data_type.is_fixed_size or dtype.itemsize != given.itemsize:
+        raise CodecError(f"{name} takes elements of {dtype}, but is given {spec.data_type.name}")
+    try:
+        from_numpy(astype.newbyteorder("="))
+    except InvalidArgumentError as error:
+        raise CodecError(f"{name} cannot encode to {astype}: {error}") from error
+
+
+def _same_or_zero(spec: ChunkSpec, dtype: np.dtype[Any]) -> Any:
+    """Give the fill value in another type; zero where that type cannot hold it."""
+    fill = np.asarray(spec.fill_value, spec.data_type.dtype)
+    if fill.dtype.kind in "biuf" or fill.dtype.kind == dtype.kind:
+        with np.errstate(all="ignore"):
+            cast = fill.astype(dtype)
+            if cast.astype(fill.dtype).tobytes() == fill.tobytes():
+                return cast[()]
+    return np.zeros((), dtype)[()]

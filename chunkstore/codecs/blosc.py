@@ -72,7 +72,7 @@ class BloscCodec(BytesBytesCodec):
         cname, shuffle = configuration["cname"], configuration["shuffle"]
         if cname not in _CNAMES:
             raise CodecError(f'blosc takes for "cname" one of {_CNAMES}, got {cname!r}')
-        if shuffle not in _SHUFFLES:
+        if not isinstance(shuffle, str) or shuffle not in _SHUFFLES:
             raise CodecError(
                 f'blosc takes for "shuffle" one of {tuple(_SHUFFLES)}, got {shuffle!r}'
             )
@@ -136,6 +136,9 @@ class BloscCodec(BytesBytesCodec):
             raise CodecError(f"blosc header declares {n_stored} bytes stored, found {len(data)}")
         if limit is not None and n_bytes > limit:
             raise CodecError(f"blosc header declares {n_bytes} bytes, more than {limit} expected")
+        if n_bytes == 0:
+            # numcodecs takes a buffer of nothing for damage.
+            return b""
         into = out if out is not None and n_bytes == out.nbytes else None
         try:
             decoded: Buffer | NDArray = blosc.decompress(data, into)

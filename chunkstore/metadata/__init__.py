@@ -1,22 +1,41 @@
 """Metadata documents of both formats, and the model they share.
 
 Floor 1. This file picks the format: it knows which documents a node may have and hands them to
-the module of their version. JSON is decoded and encoded here and nowhere else.
+the module of their version.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from chunkstore.errors import MetadataError
 from chunkstore.keys import join
-from chunkstore.metadata import v2, v3
-from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, metadata_error
+from chunkstore.metadata import consolidated, text, v2, v3
+from chunkstore.metadata.consolidated import Entry
+from chunkstore.metadata.model import (
+    ArrayMetadata,
+    Check,
+    GroupMetadata,
+    Problems,
+)
 from chunkstore.types import Buffer
 
-__all__ = ["attributes_key", "decode", "document_keys", "encode", "primary_key"]
+__all__ = [
+    "ConsolidatedCopy",
+    "attributes_key",
+    "consolidated_key",
+    "decode",
+    "document_keys",
+    "encode",
+    "encode_consolidated",
+    "may_hold_copy",
+    "primary_key",
+    "problem_path",
+    "read_consolidated",
+    "with_consolidated",
+    "without_consolidated",
+]
 
 NodeMetadata = ArrayMetadata | GroupMetadata
 
@@ -42,14 +61,16 @@ def attributes_key(document_key: str) -> str | None:
 
 def primary_key(path: str, metadata: NodeMetadata) -> str:
     """Give the key of the document whose presence makes the node exist."""
-    if metadata.zarr_format == 3:
-        return join(path, v3.DOCUMENT)
-    is_array = isinstance(metadata, ArrayMetadata)
-    return join(path, v2.ARRAY_DOCUMENT if is_array else v2.GROUP_DOCUMENT)
+    return join(path, _primary_name(metadata))
 
 
 def decode(
-    key: str, value: Buffer, attributes: Buffer | None = None, *, store: str
+    key: str,
+    value: Buffer,
+    attributes: Buffer | None = None,
+    *,
+    store: str,
+    check: Check | None = None,
 ) -> NodeMetadata:
     """Turn stored documents into metadata.
 
@@ -63,6 +84,8 @@ def decode(
         The ``.zattrs`` of a version 2 node, where one is stored.
     store : str
         What to call the store in an error.
+    check : callable, optional
+        Finds further problems of an array, to be reported with those of its document.
 
     Raises
     ------
@@ -70,66 +93,189 @@ def decode(
         If a document is not JSON, not of the format its name promises, or not valid.
     """
     where = f"{key!r} in {store}"
-    document = _object(value, where)
-    name = key.rpartition("/")[2]
-    expected = 3 if name == v3.DOCUMENT else 2
-    found = document.get("zarr_format")
-    if isinstance(found, bool) or not isinstance(found, int) or found != expected:
-        raise metadata_error(where, [("zarr_format", _format_problem(found, expected))])
-    if name == v3.DOCUMENT:
-        node_type = document.get("node_type")
-        if node_type == "array":
-            return v3.parse_array(document, where=where)
-        if node_type == "group":
-            return v3.parse_group(document, where=where)
-        problem = f'must be "array" or "group", got {node_type!r}'
-        raise metadata_error(where, [("node_type", problem)])
-    attributes_where = f"{attributes_key(key)!r} in {store}"
-    plain = {} if attributes is None else _object(attributes, attributes_where)
-    if name == v2.ARRAY_DOCUMENT:
-        return v2.parse_array(document, plain, where=where)
-    return v2.parse_group(document, plain, where=where)
+    document = text.load(value, where)
+    plain: dict[str, Any] = {}
+    if attributes is not None:
+        plain = text.load(attributes, f"{attributes_key(key)!r} in {store}")
+    entry = Entry(key.rpartition("/")[2], document, plain)
+    return _parse(entry, where, Problems(), check)
 
 
 def encode(path: str, metadata: NodeMetadata) -> dict[str, bytes]:
     """Turn metadata into documents, by key; the one that makes the node exist comes last."""
+    documents = {primary_key(path, metadata): text.dump(_document(metadata))}
+    if metadata.zarr_format == 2:
+        attributes = join(path, v2.ATTRIBUTES_DOCUMENT)
+        documents = {attributes: text.dump(metadata.attributes), **documents}
+    return documents
+
+
+def problem_path(metadata: ArrayMetadata, path: str) -> str:
+    """Say where in the array's own document a problem at ``codecs[…]`` lies."""
+    return path if metadata.zarr_format == 3 else v2.problem_path(metadata, path)
+
+
+# -- consolidated metadata ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConsolidatedCopy:
+    """The documents of all nodes below a group, as its consolidated metadata repeats them.
+
+    Parameters
+    ----------
+    entries : mapping of str to Entry
+        By path below the group; each is parsed when it is asked for.
+    where : str
+        What to call the document in an error.
+    base : str
+        Path of the group that this view is of, below the one that was consolidated.
+    """
+
+    entries: Mapping[str, Entry]
+    where: str
+    base: str = ""
+
+    def get(self, path: str, check: Check | None = None) -> NodeMetadata | None:
+        """Give the metadata of the node at a path below the group, if the copy names it.
+
+        Raises
+        ------
+        MetadataError
+            If what the copy says of it is not valid.
+        """
+        entry = self.entries.get(join(self.base, path))
+        if entry is None:
+            return None
+        return _parse(entry, self.where, Problems(entry.below), check)
+
+    def names(self) -> Iterator[str]:
+        """Iterate over the names directly below the group, in sorted order."""
+        prefix = f"{self.base}/" if self.base else ""
+        below = (path.removeprefix(prefix) for path in self.entries if path.startswith(prefix))
+        return iter(sorted({path for path in below if path and "/" not in path}))
+
+    def below(self, path: str) -> ConsolidatedCopy:
+        """Give the view of a group inside."""
+        return ConsolidatedCopy(self.entries, self.where, join(self.base, path))
+
+
+def consolidated_key(path: str, zarr_format: int) -> str:
+    """Give the key of the document that holds a group's consolidated metadata."""
+    return join(path, v3.DOCUMENT if zarr_format == 3 else consolidated.DOCUMENT)
+
+
+def read_consolidated(
+    path: str, metadata: GroupMetadata, value: Buffer | None, *, store: str
+) -> ConsolidatedCopy | None:
+    """Read a group's consolidated metadata; None where it has none.
+
+    Parameters
+    ----------
+    path, metadata
+        The group.
+    value : bytes or None
+        The document at `consolidated_key` of a version 2 group; version 3 needs none.
+    store : str
+        What to call the store in an error.
+
+    Raises
+    ------
+    MetadataError
+        If the structure of the copy is not valid. Its nodes are looked at when asked for.
+    """
+    where = f"{consolidated_key(path, metadata.zarr_format)!r} in {store}"
+    problems = Problems()
     if metadata.zarr_format == 3:
-        document = (
-            v3.array_document(metadata)
-            if isinstance(metadata, ArrayMetadata)
-            else v3.group_document(metadata)
+        entries = consolidated.inline_entries(
+            metadata.extra.get(v3.CONSOLIDATED), v3.CONSOLIDATED, problems
         )
-        return {primary_key(path, metadata): _dump(document)}
-    document = (
-        v2.array_document(metadata)
-        if isinstance(metadata, ArrayMetadata)
-        else v2.group_document(metadata)
-    )
-    return {
-        join(path, v2.ATTRIBUTES_DOCUMENT): _dump(metadata.attributes),
-        primary_key(path, metadata): _dump(document),
-    }
+    else:
+        entries = None
+        if value is not None:
+            entries = consolidated.separate_entries(text.load(value, where), problems)
+    problems.raise_if_any(where)
+    return None if entries is None else ConsolidatedCopy(entries, where)
 
 
-def _object(value: Buffer, where: str) -> dict[str, Any]:
-    try:
-        document = json.loads(bytes(value))
-    except (ValueError, RecursionError) as error:
-        raise MetadataError(
-            f"{where} is not JSON: {error}. The document is damaged or was cut short",
-            document=where,
-            problems=[("", str(error))],
-        ) from error
-    if not isinstance(document, dict):
-        raise metadata_error(where, [("", f"must be an object, got {type(document).__name__}")])
-    return document
+def may_hold_copy(value: Buffer | None) -> bool:
+    """Whether a version 3 document may hold consolidated metadata; quick, and never wrongly no."""
+    return value is not None and v3.CONSOLIDATED.encode() in bytes(value)
 
 
-def _format_problem(found: object, expected: int) -> str:
-    if isinstance(found, int) and not isinstance(found, bool) and found > 3:
-        return f"is {found}, newer than this version of chunkstore reads (2 and 3)"
-    return f"must be {expected} in a document of this name, got {found!r}"
+def with_consolidated(
+    metadata: GroupMetadata, members: Mapping[str, NodeMetadata]
+) -> GroupMetadata:
+    """Give the metadata of a version 3 group with a copy of its members', by path below it."""
+    documents = {path: _document(without_consolidated(node)) for path, node in members.items()}
+    copy = consolidated.inline(documents)
+    return metadata.replace(extra={**metadata.extra, v3.CONSOLIDATED: copy})
 
 
-def _dump(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, indent=2).encode()
+def without_consolidated(metadata: NodeMetadata) -> NodeMetadata:
+    """Give the metadata of a node without its copy of others'."""
+    if v3.CONSOLIDATED not in metadata.extra:
+        return metadata
+    kept = {name: item for name, item in metadata.extra.items() if name != v3.CONSOLIDATED}
+    return metadata.replace(extra=kept)
+
+
+def encode_consolidated(metadata: GroupMetadata, members: Mapping[str, NodeMetadata]) -> bytes:
+    """Turn a version 2 group and its members into the document at `consolidated_key`."""
+    documents: dict[str, Mapping[str, Any]] = {}
+    for path, node in {"": metadata, **members}.items():
+        documents[join(path, _primary_name(node))] = _document(node)
+        documents[join(path, v2.ATTRIBUTES_DOCUMENT)] = node.attributes
+    return text.dump(consolidated.separate(documents))
+
+
+# -- one document ---------------------------------------------------------------------------------
+
+
+def _primary_name(metadata: NodeMetadata) -> str:
+    if metadata.zarr_format == 3:
+        return v3.DOCUMENT
+    return v2.ARRAY_DOCUMENT if isinstance(metadata, ArrayMetadata) else v2.GROUP_DOCUMENT
+
+
+def _document(metadata: NodeMetadata) -> dict[str, Any]:
+    if isinstance(metadata, ArrayMetadata):
+        version = v3.array_document if metadata.zarr_format == 3 else v2.array_document
+        return version(metadata)
+    group_version = v3.group_document if metadata.zarr_format == 3 else v2.group_document
+    return group_version(metadata)
+
+
+def _parse(entry: Entry, where: str, problems: Problems, check: Check | None) -> NodeMetadata:
+    document = entry.document
+    expected = 3 if entry.name == v3.DOCUMENT else 2
+    if "zarr_format" not in document:
+        problems.add("zarr_format", "is missing, but required")
+    else:
+        _check_format(document["zarr_format"], expected, where, problems)
+    if expected == 2:
+        if entry.name == v2.ARRAY_DOCUMENT:
+            return v2.parse_array(
+                document, entry.attributes, where=where, problems=problems, check=check
+            )
+        return v2.parse_group(document, entry.attributes, where=where, problems=problems)
+    node_type = document.get("node_type")
+    if node_type == "array":
+        return v3.parse_array(document, where=where, problems=problems, check=check)
+    if node_type == "group":
+        return v3.parse_group(document, where=where, problems=problems)
+    problems.add("node_type", f'must be "array" or "group", got {node_type!r}')
+    problems.raise_if_any(where)
+    raise AssertionError("a problem was noted")
+
+
+def _check_format(found: object, expected: int, where: str, problems: Problems) -> None:
+    if isinstance(found, bool) or not isinstance(found, int):
+        problems.add("zarr_format", f"must be the integer {expected}, got {found!r}")
+    elif found != expected:
+        # In another format the other fields mean something else, so they are not looked at.
+        what = f"must be {expected} in a document of this name, got {found}"
+        if found > 3:
+            what = f"is {found}, newer than this version of chunkstore reads (2 and 3)"
+        problems.add("zarr_format", what)
+        problems.raise_if_any(where)

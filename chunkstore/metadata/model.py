@@ -11,26 +11,45 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from chunkstore.chunk_grid import RegularGrid
+from chunkstore.chunk_grid import ChunkGrid
 from chunkstore.dtypes import DataType
 from chunkstore.errors import InvalidArgumentError, MetadataError
 from chunkstore.keys import ChunkKeyEncoding
 from chunkstore.types import Shape
 
 __all__ = [
+    "MAX_EXTENT",
     "ArrayMetadata",
+    "Check",
     "CodecSpec",
     "GroupMetadata",
     "Problems",
+    "check_chunk_bytes",
+    "count_problem",
+    "counts",
+    "extension_name_problem",
     "is_count",
+    "metadata_error",
     "plain_attributes",
+    "step",
 ]
+
+MAX_EXTENT = 2**63 - 1
+"""No axis of an array is longer, and no chunk has more bytes: indices are signed 64-bit."""
+
+_MOST_LINES = 50
+"""Problems that the message of one error lists; the error itself keeps all of them."""
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_.][\w.-]*")
+_EXTENSION_NAME = re.compile(r"[a-z][a-z0-9._-]+")
+_URI_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:.")
 
 
 class CodecSpec(NamedTuple):
@@ -51,7 +70,7 @@ class ArrayMetadata:
         The format of the document; only serialising depends on it.
     data_type : DataType
         Type of the elements.
-    grid : RegularGrid
+    grid : RegularGrid or RectilinearGrid
         The array's shape and the cells over it; for sharded arrays a cell is a shard.
     key_encoding : ChunkKeyEncoding
         Where each cell is stored.
@@ -71,7 +90,7 @@ class ArrayMetadata:
 
     zarr_format: int
     data_type: DataType
-    grid: RegularGrid
+    grid: ChunkGrid
     key_encoding: ChunkKeyEncoding
     fill_value: Any
     codecs: tuple[CodecSpec, ...]
@@ -107,15 +126,32 @@ class GroupMetadata:
         return dataclasses.replace(self, **changes)
 
 
-class Problems:
-    """Everything that is wrong with one document, gathered so that it is reported at once."""
+Check = Callable[["ArrayMetadata"], Sequence[tuple[str, str]]]
+"""Finds what is wrong with metadata beyond its document: problems, each with its JSON path."""
 
-    def __init__(self) -> None:
+
+class Problems:
+    """Everything that is wrong with one document, gathered so that it is reported at once.
+
+    Parameters
+    ----------
+    below : str
+        JSON path of the document where it is part of a larger one.
+    """
+
+    def __init__(self, below: str = "") -> None:
         self.found: list[tuple[str, str]] = []
+        self._below = below
 
     def add(self, path: str, what: str) -> None:
         """Note one problem at a JSON path such as ``codecs[1].configuration.level``."""
-        self.found.append((path, what))
+        joint = "." if self._below and path and not path.startswith("[") else ""
+        self.found.append((f"{self._below}{joint}{path}", what))
+
+    def extend(self, found: Iterable[tuple[str, str]]) -> None:
+        """Note problems that were found elsewhere."""
+        for path, what in found:
+            self.add(path, what)
 
     def raise_if_any(self, document: str) -> None:
         """Raise one `MetadataError` that lists all problems of the named document."""
@@ -125,16 +161,80 @@ class Problems:
 
 def metadata_error(document: str, problems: Sequence[tuple[str, str]]) -> MetadataError:
     """Make the error that lists the problems of a document, each with its JSON path."""
-    lines = "".join(f"\n  {path or '(document)'}: {what}" for path, what in problems)
+    shown = problems[:_MOST_LINES]
+    lines = "".join(f"\n  {path or '(document)'}: {what}" for path, what in shown)
+    if len(problems) > len(shown):
+        lines += f"\n  and {len(problems) - len(shown)} more"
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return MetadataError(
         f"{document} is not valid, {count}:{lines}", document=document, problems=list(problems)
     )
 
 
+def step(path: str, key: str) -> str:
+    """Give the JSON path of a member of the object at `path`.
+
+    Examples
+    --------
+    >>> step("codecs[0]", "name"), step("metadata", "a/x")
+    ('codecs[0].name', 'metadata["a/x"]')
+    """
+    if not _PLAIN_KEY.fullmatch(key):
+        return f"{path}[{json.dumps(key, ensure_ascii=False)}]"
+    return f"{path}.{key}" if path else key
+
+
+def extension_name_problem(name: str) -> str | None:
+    """Say in words why an extension of version 3 may not have this name; None if it may.
+
+    Examples
+    --------
+    >>> print(extension_name_problem("numcodecs.delta"), extension_name_problem("Delta"), sep="; ")
+    None; must start with a-z and go on with a-z, 0-9, "-", "_" and ".", got 'Delta'
+    """
+    # Names were URIs before they were registered, and such documents stay valid.
+    if _EXTENSION_NAME.fullmatch(name) or _URI_SCHEME.match(name):
+        return None
+    return f'must start with a-z and go on with a-z, 0-9, "-", "_" and ".", got {name!r}'
+
+
 def is_count(value: Any, *, least: int = 0) -> bool:
     """Whether a JSON value is an integer of at least `least`; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MAX_EXTENT
+
+
+def counts(value: Any, path: str, problems: Problems, *, least: int = 0) -> Shape | None:
+    """Read a list of integers of at least `least`; None, with each problem noted, if it is none.
+
+    Examples
+    --------
+    >>> problems = Problems()
+    >>> counts([4, 2.0], "shape", problems), problems.found
+    (None, [('shape[1]', 'must be an integer of at least 0, got 2.0')])
+    """
+    if not isinstance(value, list):
+        problems.add(path, f"must be a list of integers, got {value!r}")
+        return None
+    wrong = [i for i, entry in enumerate(value) if not is_count(entry, least=least)]
+    for i in wrong:
+        problems.add(f"{path}[{i}]", count_problem(value[i], least))
+    return None if wrong else tuple(value)
+
+
+def count_problem(value: Any, least: int) -> str:
+    """Say what is wrong with a value that `is_count` refuses."""
+    if isinstance(value, int) and value > MAX_EXTENT:
+        return f"must be at most 2**63 - 1, got {value}"
+    return f"must be an integer of at least {least}, got {value!r}"
+
+
+def check_chunk_bytes(
+    chunk_shape: Shape, data_type: DataType, path: str, problems: Problems
+) -> None:
+    """Note a problem if no machine could hold one decoded chunk."""
+    n_bytes = math.prod(chunk_shape) * data_type.dtype.itemsize
+    if n_bytes > MAX_EXTENT:
+        problems.add(path, f"makes chunks of {n_bytes} bytes, more than can be addressed")
 
 
 def plain_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

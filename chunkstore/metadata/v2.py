@@ -13,7 +13,8 @@ Source: Zarr v2 specification, "Arrays" and "Hierarchies".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chunkstore import dtypes
@@ -22,11 +23,14 @@ from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import ChunkKeyEncoding
 from chunkstore.metadata.model import (
     ArrayMetadata,
+    Check,
     CodecSpec,
     GroupMetadata,
     Problems,
-    is_count,
+    check_chunk_bytes,
+    counts,
 )
+from chunkstore.types import Shape
 
 __all__ = [
     "ARRAY_DOCUMENT",
@@ -37,6 +41,7 @@ __all__ = [
     "group_document",
     "parse_array",
     "parse_group",
+    "problem_path",
 ]
 
 ARRAY_DOCUMENT = ".zarray"
@@ -51,7 +56,12 @@ _KNOWN = frozenset((*_REQUIRED, "zarr_format", "dimension_separator"))
 
 
 def parse_array(
-    document: Mapping[str, Any], attributes: Mapping[str, Any], *, where: str
+    document: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+    *,
+    where: str,
+    problems: Problems | None = None,
+    check: Check | None = None,
 ) -> ArrayMetadata:
     """Turn the two documents of an array into metadata.
 
@@ -59,53 +69,65 @@ def parse_array(
     ----------
     document, attributes : mapping
         The decoded ``.zarray``, and ``.zattrs`` (empty where it is not stored).
-    where : str
-        What to call the document in an error.
+    where, problems, check
+        As in `chunkstore.metadata.v3.parse_array`.
 
     Raises
     ------
     MetadataError
         Listing every problem with its JSON path.
     """
-    problems = Problems()
+    problems = problems or Problems()
     for name in _REQUIRED:
         if name not in document:
             problems.add(name, "is missing, but required")
-    shape = _counts(document, "shape", 0, problems)
-    chunk_shape = _counts(document, "chunks", 1, problems)
-    if shape is not None and chunk_shape is not None and len(shape) != len(chunk_shape):
-        problems.add("chunks", f"has {len(chunk_shape)} entries, but the shape has {len(shape)}")
+    shape = counts(document["shape"], "shape", problems) if "shape" in document else None
+    chunk_shape = _chunk_shape(document, shape, problems)
     order = document.get("order", "C")
     if order not in ("C", "F"):
         problems.add("order", f'must be "C" or "F", got {order!r}')
     separator = document.get("dimension_separator", ".")
     if separator not in (".", "/"):
         problems.add("dimension_separator", f'must be "." or "/", got {separator!r}')
+    before = len(problems.found)
     filters = _filters(document, problems)
     compressor = _numcodec(document.get("compressor"), "compressor", problems)
+    codecs_are_read = before == len(problems.found)
     data_type, fill_value, byte_order = _type_and_fill(document, filters, problems)
-    problems.raise_if_any(where)
+    if shape is None or chunk_shape is None or data_type is None:
+        problems.raise_if_any(where)
     assert shape is not None and chunk_shape is not None and data_type is not None
+    check_chunk_bytes(chunk_shape, data_type, "chunks", problems)
     codecs = codec_list(
         data_type, order=order, ndim=len(shape), filters=filters, compressor=compressor,
         byte_order=byte_order,
     )  # fmt: skip
-    return ArrayMetadata(
+    metadata = ArrayMetadata(
         zarr_format=2,
         data_type=data_type,
         grid=RegularGrid(shape, chunk_shape),
-        key_encoding=ChunkKeyEncoding("v2", separator),
+        key_encoding=ChunkKeyEncoding("v2", "/" if separator == "/" else "."),
         fill_value=fill_value,
         codecs=codecs,
         attributes=dict(attributes),
         extra={name: value for name, value in document.items() if name not in _KNOWN},
     )
+    if problems.found and check is not None and codecs_are_read:
+        problems.extend(check(metadata))
+    problems.raise_if_any(where)
+    return metadata
 
 
 def parse_group(
-    document: Mapping[str, Any], attributes: Mapping[str, Any], *, where: str
+    document: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+    *,
+    where: str,
+    problems: Problems | None = None,
 ) -> GroupMetadata:
     """Turn the two documents of a group into metadata; errors as in `parse_array`."""
+    if problems is not None:
+        problems.raise_if_any(where)
     extra = {name: value for name, value in document.items() if name != "zarr_format"}
     return GroupMetadata(zarr_format=2, attributes=dict(attributes), extra=extra)
 
@@ -140,13 +162,14 @@ def array_document(metadata: ArrayMetadata) -> dict[str, Any]:
     codecs = list(metadata.codecs)
     transposed = bool(codecs) and codecs[0].name == "transpose"
     order = "F" if transposed else "C"
-    at = next(i for i, spec in enumerate(codecs) if spec.name in ("bytes", TEXT_FILTER))
+    at = _serializer_index(codecs)
     filters = [_numcodec_document(spec) for spec in codecs[transposed:at]]
     byte_order = ">" if codecs[at].configuration.get("endian") == "big" else "<"
     if codecs[at].name == TEXT_FILTER:
         filters.append({"id": TEXT_FILTER})
     after = codecs[at + 1 :]
     fill = metadata.fill_value
+    assert isinstance(metadata.grid, RegularGrid), "version 2 has no other grid"
     return {
         "zarr_format": 2,
         "shape": list(metadata.shape),
@@ -166,15 +189,46 @@ def group_document(metadata: GroupMetadata) -> dict[str, Any]:
     return {"zarr_format": 2, **metadata.extra}
 
 
-def _counts(
-    document: Mapping[str, Any], name: str, least: int, problems: Problems
-) -> tuple[int, ...] | None:
-    value = document.get(name)
-    if isinstance(value, list) and all(is_count(n, least=least) for n in value):
-        return tuple(value)
-    if name in document:
-        problems.add(name, f"must be a list of integers of at least {least}, got {value!r}")
-    return None
+def problem_path(metadata: ArrayMetadata, path: str) -> str:
+    """Say where in a version 2 document a problem of the codecs lies.
+
+    `path` is that of the list of codecs into which the document was read. The layout of elements,
+    which version 2 has no codec for, is the business of ``dtype``.
+    """
+    match = re.fullmatch(r"codecs\[(\d+)\](?:\.configuration)?(.*)", path)
+    if match is None:
+        return path
+    at, rest = int(match[1]), match[2]
+    serializer = _serializer_index(metadata.codecs)
+    first = int(metadata.codecs[0].name == "transpose")
+    if at == serializer:
+        return "dtype"
+    if at > serializer:
+        return f"compressor{rest}"
+    return f"filters[{at - first}]{rest}" if at >= first else "order"
+
+
+def _serializer_index(codecs: Sequence[CodecSpec]) -> int:
+    """Give the place of the codec from array to bytes in a list made by `codec_list`."""
+    return next(i for i, spec in enumerate(codecs) if spec.name in ("bytes", TEXT_FILTER))
+
+
+def _chunk_shape(
+    document: Mapping[str, Any], shape: Shape | None, problems: Problems
+) -> Shape | None:
+    """Read the chunk shape; writers used to give axes of no length chunks of none, read as 1."""
+    if "chunks" not in document:
+        return None
+    sizes = counts(document["chunks"], "chunks", problems)
+    if sizes is None or shape is None:
+        return None
+    if len(shape) != len(sizes):
+        problems.add("chunks", f"has {len(sizes)} entries, but the shape has {len(shape)}")
+        return None
+    for i, (size, extent) in enumerate(zip(sizes, shape, strict=True)):
+        if size == 0 and extent > 0:
+            problems.add(f"chunks[{i}]", "must be an integer of at least 1, got 0")
+    return tuple(max(1, size) for size in sizes)
 
 
 def _type_and_fill(

@@ -4,50 +4,89 @@ Floor 1. Checks all that the document alone can show; a codec's own configuratio
 the codec. The bare-string short-hand of 3.1 is read but never written, since older readers do not
 know it.
 
-Source: Zarr v3 core 3.1, "Array metadata", "Group metadata", "Extension points".
+What one need not understand is kept and written back: unknown fields and unknown codecs that say
+``"must_understand": false``, and consolidated metadata.
+
+Source: Zarr v3 core 3.1, "Array metadata", "Group metadata", "Extensions"; zarr-extensions,
+"Rectilinear chunk grid".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chunkstore import dtypes
-from chunkstore.chunk_grid import RegularGrid
+from chunkstore.chunk_grid import (
+    Axis,
+    ChunkGrid,
+    RectilinearAxis,
+    RectilinearGrid,
+    RegularAxis,
+    RegularGrid,
+)
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import ChunkKeyEncoding
 from chunkstore.metadata.model import (
+    MAX_EXTENT,
     ArrayMetadata,
+    Check,
     CodecSpec,
     GroupMetadata,
     Problems,
+    check_chunk_bytes,
+    count_problem,
+    counts,
+    extension_name_problem,
     is_count,
+    step,
 )
+from chunkstore.types import Shape
 
-__all__ = ["DOCUMENT", "array_document", "group_document", "parse_array", "parse_group"]
+__all__ = [
+    "CONSOLIDATED",
+    "DOCUMENT",
+    "array_document",
+    "codec_document",
+    "group_document",
+    "parse_array",
+    "parse_codecs",
+    "parse_group",
+]
 
 DOCUMENT = "zarr.json"
 
+CONSOLIDATED = "consolidated_metadata"
+"""Field of a group's document that repeats the documents of all nodes below it."""
+
+_REQUIRED = (
+    "shape",
+    "data_type",
+    "chunk_grid",
+    "chunk_key_encoding",
+    "fill_value",
+    "codecs",
+)
 _ARRAY_FIELDS = frozenset(
     (
         "zarr_format",
         "node_type",
-        "shape",
-        "data_type",
-        "chunk_grid",
-        "chunk_key_encoding",
-        "fill_value",
-        "codecs",
+        *_REQUIRED,
         "attributes",
         "dimension_names",
         "storage_transformers",
     )
 )
-_REQUIRED = _ARRAY_FIELDS - {"attributes", "dimension_names", "storage_transformers"}
-_GROUP_FIELDS = frozenset(("zarr_format", "node_type", "attributes"))
+_GROUP_FIELDS = frozenset(("zarr_format", "node_type", "attributes", CONSOLIDATED))
 
 
-def parse_array(document: Mapping[str, Any], *, where: str) -> ArrayMetadata:
+def parse_array(
+    document: Mapping[str, Any],
+    *,
+    where: str,
+    problems: Problems | None = None,
+    check: Check | None = None,
+) -> ArrayMetadata:
     """Turn an array's document into metadata.
 
     Parameters
@@ -56,36 +95,40 @@ def parse_array(document: Mapping[str, Any], *, where: str) -> ArrayMetadata:
         The decoded JSON object.
     where : str
         What to call the document in an error, such as ``"'a/zarr.json' in LocalStore('d')"``.
+    problems : Problems, optional
+        Of this document, found before.
+    check : callable, optional
+        Finds further problems, those of the codecs. Asked only where there are problems already,
+        so that they are reported together; whoever opens the array checks its codecs anyway.
 
     Raises
     ------
     MetadataError
         Listing every problem with its JSON path.
     """
-    problems = Problems()
-    for name in sorted(_REQUIRED - document.keys()):
-        problems.add(name, "is missing, but required")
+    problems = problems or Problems()
+    for name in _REQUIRED:
+        if name not in document:
+            problems.add(name, "is missing, but required")
     extra = _unknown_fields(document, _ARRAY_FIELDS, problems)
-    shape = _shape(document, problems)
+    shape = counts(document["shape"], "shape", problems) if "shape" in document else None
     data_type = _data_type(document, problems)
-    fill_value = None
-    if data_type is not None and "fill_value" in document:
-        try:
-            fill_value = data_type.fill_from_json(document["fill_value"], strict=True)
-        except InvalidArgumentError as error:
-            problems.add("fill_value", str(error))
+    fill_value = _fill_value(document, data_type, problems)
     grid = _grid(document, shape, problems)
     key_encoding = _key_encoding(document, problems)
+    before = len(problems.found)
     codecs = parse_codecs(document.get("codecs", ()), "codecs", problems)
-    if "codecs" in document and not document["codecs"]:
+    codecs_are_read = before == len(problems.found)
+    if "codecs" in document and document["codecs"] == []:
         problems.add("codecs", "must not be empty: one array-to-bytes codec is required")
     names = _dimension_names(document, shape, problems)
-    if document.get("storage_transformers"):
-        problems.add("storage_transformers", "are not supported: none is registered")
+    _refuse_storage_transformers(document, problems)
     attributes = _attributes(document, problems)
-    problems.raise_if_any(where)
+    if data_type is None or grid is None or key_encoding is None:
+        problems.raise_if_any(where)
     assert data_type is not None and grid is not None and key_encoding is not None
-    return ArrayMetadata(
+    check_chunk_bytes(grid.largest_chunk, data_type, "chunk_grid.configuration", problems)
+    metadata = ArrayMetadata(
         zarr_format=3,
         data_type=data_type,
         grid=grid,
@@ -96,13 +139,27 @@ def parse_array(document: Mapping[str, Any], *, where: str) -> ArrayMetadata:
         dimension_names=names,
         extra=extra,
     )
+    if problems.found and check is not None and codecs and codecs_are_read:
+        problems.extend(check(metadata))
+    problems.raise_if_any(where)
+    return metadata
 
 
-def parse_group(document: Mapping[str, Any], *, where: str) -> GroupMetadata:
+def parse_group(
+    document: Mapping[str, Any], *, where: str, problems: Problems | None = None
+) -> GroupMetadata:
     """Turn a group's document into metadata; parameters and errors as in `parse_array`."""
-    problems = Problems()
+    problems = problems or Problems()
     extra = _unknown_fields(document, _GROUP_FIELDS, problems)
     attributes = _attributes(document, problems)
+    copy = document.get(CONSOLIDATED)
+    if copy is not None:
+        # Left as it is until it is used: it is large, and the members' own documents count.
+        extra[CONSOLIDATED] = copy
+        if not isinstance(copy, Mapping):
+            problems.add(CONSOLIDATED, f"must be an object, got {copy!r}")
+        elif copy.get("kind") != "inline" and copy.get("must_understand") is not False:
+            problems.add(step(CONSOLIDATED, "kind"), f'must be "inline", got {copy.get("kind")!r}')
     problems.raise_if_any(where)
     return GroupMetadata(zarr_format=3, attributes=attributes, extra=extra)
 
@@ -114,10 +171,7 @@ def array_document(metadata: ArrayMetadata) -> dict[str, Any]:
         "node_type": "array",
         "shape": list(metadata.shape),
         "data_type": metadata.data_type.to_v3(),
-        "chunk_grid": {
-            "name": "regular",
-            "configuration": {"chunk_shape": list(metadata.grid.chunk_shape)},
-        },
+        "chunk_grid": _grid_document(metadata.grid),
         "chunk_key_encoding": {
             "name": metadata.key_encoding.name,
             "configuration": {"separator": metadata.key_encoding.separator},
@@ -141,6 +195,16 @@ def group_document(metadata: GroupMetadata) -> dict[str, Any]:
     }
 
 
+def codec_document(spec: CodecSpec) -> dict[str, Any]:
+    """Turn one entry of a codec list into its JSON object."""
+    document: dict[str, Any] = {"name": spec.name}
+    if spec.configuration:
+        document["configuration"] = dict(spec.configuration)
+    if not spec.must_understand:
+        document["must_understand"] = False
+    return document
+
+
 def parse_codecs(value: Any, path: str, problems: Problems) -> tuple[CodecSpec, ...]:
     """Read a list of codecs at a JSON path; each may be an object or a bare name."""
     if not isinstance(value, (list, tuple)):
@@ -159,24 +223,30 @@ def _extension(
 ) -> CodecSpec | None:
     """Read an extension point: ``"name"`` or ``{"name", "configuration"?, "must_understand"?}``."""
     if isinstance(value, str):
-        return CodecSpec(value, {})
-    if not isinstance(value, Mapping):
-        problems.add(path, f"must be an object with a name, got {value!r}")
+        value = {"name": value}
+        name_path = path
+    elif isinstance(value, Mapping):
+        name_path = step(path, "name")
+    else:
+        problems.add(path, f"must be a name or an object with a name, got {value!r}")
         return None
     before = len(problems.found)
     name = value.get("name")
-    if not isinstance(name, str) or not name:
-        problems.add(f"{path}.name", f"must be a string, got {name!r}")
+    if not isinstance(name, str):
+        problems.add(name_path, f"must be a string, got {name!r}")
+    elif (what := extension_name_problem(name)) is not None:
+        problems.add(name_path, what)
     configuration = value.get("configuration", {})
     if not isinstance(configuration, Mapping):
-        problems.add(f"{path}.configuration", f"must be an object, got {configuration!r}")
+        problems.add(step(path, "configuration"), f"must be an object, got {configuration!r}")
     must_understand = value.get("must_understand", True)
+    at = step(path, "must_understand")
     if not isinstance(must_understand, bool):
-        problems.add(f"{path}.must_understand", f"must be true or false, got {must_understand!r}")
+        problems.add(at, f"must be true or false, got {must_understand!r}")
     elif not must_understand and not may_be_optional:
-        problems.add(f"{path}.must_understand", "must not be false here")
+        problems.add(at, "must not be false here: chunks cannot be read without it")
     for key in sorted(value.keys() - {"name", "configuration", "must_understand"}):
-        problems.add(f"{path}.{key}", "is not a field of an extension object")
+        problems.add(step(path, key), "is not a field of an extension object")
     if len(problems.found) > before:
         return None
     assert isinstance(name, str)
@@ -191,22 +261,27 @@ def _unknown_fields(
     for name, value in extra.items():
         if not isinstance(value, Mapping) or value.get("must_understand") is not False:
             problems.add(
-                name, 'is not known, and does not say "must_understand": false. A newer writer?'
+                step("", name),
+                'is not known, and does not say "must_understand": false. A newer writer?',
             )
     return extra
 
 
-def _shape(document: Mapping[str, Any], problems: Problems) -> tuple[int, ...] | None:
-    value = document.get("shape")
-    if isinstance(value, list) and all(is_count(extent) for extent in value):
-        return tuple(value)
-    if "shape" in document:
-        problems.add("shape", f"must be a list of integers of at least 0, got {value!r}")
-    return None
+def _refuse_storage_transformers(document: Mapping[str, Any], problems: Problems) -> None:
+    """Refuse any: none is registered, and each may change where chunks are and what they hold."""
+    value = document.get("storage_transformers") or []
+    if not isinstance(value, list):
+        problems.add("storage_transformers", f"must be a list, got {value!r}")
+        return
+    for i, entry in enumerate(value):
+        name = entry.get("name") if isinstance(entry, Mapping) else entry
+        problems.add(f"storage_transformers[{i}]", f"is not supported: {name!r}")
 
 
 def _data_type(document: Mapping[str, Any], problems: Problems) -> dtypes.DataType | None:
     if "data_type" not in document:
+        return None
+    if _extension(document["data_type"], "data_type", problems) is None:
         return None
     try:
         return dtypes.from_v3(document["data_type"])
@@ -215,35 +290,144 @@ def _data_type(document: Mapping[str, Any], problems: Problems) -> dtypes.DataTy
         return None
 
 
-def _grid(
-    document: Mapping[str, Any], shape: tuple[int, ...] | None, problems: Problems
-) -> RegularGrid | None:
+def _fill_value(
+    document: Mapping[str, Any], data_type: dtypes.DataType | None, problems: Problems
+) -> Any:
+    if data_type is None:
+        return None
+    if "fill_value" in document:
+        try:
+            return data_type.fill_from_json(document["fill_value"], strict=True)
+        except InvalidArgumentError as error:
+            problems.add("fill_value", str(error))
+    return data_type.default_fill()
+
+
+# -- chunk grids ----------------------------------------------------------------------------------
+
+
+def _grid(document: Mapping[str, Any], shape: Shape | None, problems: Problems) -> ChunkGrid | None:
     if "chunk_grid" not in document:
         return None
     spec = _extension(document["chunk_grid"], "chunk_grid", problems)
     if spec is None:
         return None
-    if spec.name != "regular":
-        problems.add("chunk_grid.name", f'must be "regular", got {spec.name!r}')
+    reader = _GRIDS.get(spec.name)
+    if reader is None:
+        known = " or ".join(f'"{name}"' for name in _GRIDS)
+        problems.add("chunk_grid.name", f"must be {known}, got {spec.name!r}")
         return None
+    return reader(spec.configuration, shape, problems)
+
+
+def _regular_grid(
+    configuration: Mapping[str, Any], shape: Shape | None, problems: Problems
+) -> RegularGrid | None:
     path = "chunk_grid.configuration"
-    for key in sorted(spec.configuration.keys() - {"chunk_shape"}):
-        problems.add(f"{path}.{key}", "is not known")
-    chunk_shape = spec.configuration.get("chunk_shape")
-    if not isinstance(chunk_shape, list) or not all(is_count(n, least=1) for n in chunk_shape):
-        problems.add(
-            f"{path}.chunk_shape", f"must be a list of integers of at least 1, got {chunk_shape!r}"
-        )
+    if not _has_keys(configuration, ("chunk_shape",), path, problems):
         return None
-    if shape is None:
+    path = step(path, "chunk_shape")
+    chunk_shape = counts(configuration["chunk_shape"], path, problems, least=1)
+    if chunk_shape is None or shape is None:
         return None
     if len(chunk_shape) != len(shape):
-        problems.add(
-            f"{path}.chunk_shape",
-            f"has {len(chunk_shape)} entries, but the shape has {len(shape)}",
-        )
+        problems.add(path, _rank_problem(chunk_shape, shape))
         return None
-    return RegularGrid(shape, tuple(chunk_shape))
+    return RegularGrid(shape, chunk_shape)
+
+
+def _rectilinear_grid(
+    configuration: Mapping[str, Any], shape: Shape | None, problems: Problems
+) -> RectilinearGrid | None:
+    path = "chunk_grid.configuration"
+    if not _has_keys(configuration, ("kind", "chunk_shapes"), path, problems):
+        return None
+    if configuration["kind"] != "inline":
+        problems.add(step(path, "kind"), f'must be "inline", got {configuration["kind"]!r}')
+        return None
+    path = step(path, "chunk_shapes")
+    given = configuration["chunk_shapes"]
+    if not isinstance(given, list):
+        problems.add(path, f"must be a list with one entry an axis, got {given!r}")
+        return None
+    if shape is not None and len(given) != len(shape):
+        problems.add(path, _rank_problem(given, shape))
+        shape = None
+    axes = [
+        _axis(entry, shape[i] if shape else 0, f"{path}[{i}]", problems)
+        for i, entry in enumerate(given)
+    ]
+    found = tuple(axis for axis in axes if axis is not None)
+    return RectilinearGrid(found) if shape is not None and len(found) == len(axes) else None
+
+
+_GRIDS: dict[
+    str, Callable[[Mapping[str, Any], Shape | None, Problems], RegularGrid | RectilinearGrid | None]
+] = {"regular": _regular_grid, "rectilinear": _rectilinear_grid}
+
+
+def _axis(value: Any, extent: int, path: str, problems: Problems) -> Axis | None:
+    """Read one axis: a size that repeats, or a list of edges and of runs ``[edge, count]``."""
+    if not isinstance(value, list):
+        if is_count(value, least=1):
+            return RegularAxis(extent, value)
+        problems.add(path, f"must be a chunk size or a list of edges, got {value!r}")
+        return None
+    runs: list[tuple[int, int]] = []
+    before = len(problems.found)
+    for i, entry in enumerate(value):
+        run = entry if isinstance(entry, list) else [entry, 1]
+        if len(run) != 2:
+            problems.add(f"{path}[{i}]", f"must be an edge or [edge, count], got {entry!r}")
+            continue
+        for j, number in enumerate(run):
+            if not is_count(number, least=1):
+                inner = f"[{j}]" if run is entry else ""
+                problems.add(f"{path}[{i}]{inner}", count_problem(number, 1))
+        runs.append((run[0], run[1]))
+    if len(problems.found) > before:
+        return None
+    reach = sum(edge * count for edge, count in runs)
+    if not extent <= reach <= MAX_EXTENT:
+        bounds = f"at least the shape's {extent}" if reach < extent else "at most 2**63 - 1"
+        problems.add(path, f"has edges that sum to {reach}, must be {bounds}")
+        return None
+    return RectilinearAxis(extent, tuple(runs))
+
+
+def _grid_document(grid: ChunkGrid) -> dict[str, Any]:
+    if isinstance(grid, RegularGrid):
+        return {"name": "regular", "configuration": {"chunk_shape": list(grid.chunk_shape)}}
+    shapes = [_axis_document(axis) for axis in grid.axes]
+    return {
+        "name": "rectilinear",
+        "configuration": {"kind": "inline", "chunk_shapes": shapes},
+    }
+
+
+def _axis_document(axis: Axis) -> int | list[int | list[int]]:
+    if isinstance(axis, RegularAxis):
+        return axis.size
+    return [edge if count == 1 else [edge, count] for edge, count in axis.runs]
+
+
+def _rank_problem(entries: Any, shape: Shape) -> str:
+    return f"has {len(entries)} entries, but the shape has {len(shape)}"
+
+
+def _has_keys(
+    configuration: Mapping[str, Any], keys: tuple[str, ...], path: str, problems: Problems
+) -> bool:
+    """Note the keys that a configuration lacks or should not have; whether it lacks none."""
+    for key in sorted(configuration.keys() - set(keys)):
+        problems.add(step(path, key), "is not known")
+    missing = [key for key in keys if key not in configuration]
+    for key in missing:
+        problems.add(step(path, key), "is missing, but required")
+    return not missing
+
+
+# -- the rest -------------------------------------------------------------------------------------
 
 
 def _key_encoding(document: Mapping[str, Any], problems: Problems) -> ChunkKeyEncoding | None:
@@ -255,28 +439,31 @@ def _key_encoding(document: Mapping[str, Any], problems: Problems) -> ChunkKeyEn
     name, configuration = spec.name, spec.configuration
     path = "chunk_key_encoding.configuration"
     for key in sorted(configuration.keys() - {"separator"}):
-        problems.add(f"{path}.{key}", "is not known")
+        problems.add(step(path, key), "is not known")
     if name not in ("default", "v2"):
         problems.add("chunk_key_encoding.name", f'must be "default" or "v2", got {name!r}')
         return None
     separator = configuration.get("separator", "/" if name == "default" else ".")
     if separator not in ("/", "."):
-        problems.add(f"{path}.separator", f'must be "/" or ".", got {separator!r}')
+        problems.add(step(path, "separator"), f'must be "/" or ".", got {separator!r}')
         return None
     return ChunkKeyEncoding(name, separator)  # type: ignore[arg-type]
 
 
 def _dimension_names(
-    document: Mapping[str, Any], shape: tuple[int, ...] | None, problems: Problems
+    document: Mapping[str, Any], shape: Shape | None, problems: Problems
 ) -> tuple[str | None, ...] | None:
     value = document.get("dimension_names")
     if value is None:
         return None
-    if not isinstance(value, list) or not all(n is None or isinstance(n, str) for n in value):
+    if not isinstance(value, list):
         problems.add("dimension_names", f"must be a list of strings and nulls, got {value!r}")
         return None
+    for i, name in enumerate(value):
+        if name is not None and not isinstance(name, str):
+            problems.add(f"dimension_names[{i}]", f"must be a string or null, got {name!r}")
     if shape is not None and len(value) != len(shape):
-        problems.add("dimension_names", f"has {len(value)} entries, but the shape has {len(shape)}")
+        problems.add("dimension_names", _rank_problem(value, shape))
     return tuple(value)
 
 
@@ -286,12 +473,3 @@ def _attributes(document: Mapping[str, Any], problems: Problems) -> dict[str, An
         problems.add("attributes", f"must be an object, got {value!r}")
         return {}
     return value
-
-
-def codec_document(spec: CodecSpec) -> dict[str, Any]:
-    document: dict[str, Any] = {"name": spec.name}
-    if spec.configuration:
-        document["configuration"] = dict(spec.configuration)
-    if not spec.must_understand:
-        document["must_understand"] = False
-    return document

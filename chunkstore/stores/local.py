@@ -195,7 +195,9 @@ class LocalStore(Store):
         for the removed file sees that it is no longer the one in the folder and starts again.
         """
         with thread_lock(self, kind, name):
-            digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+            # Any text may be asked for; whether it can be a key is for `set` to say.
+            encoded = name.encode(errors="surrogatepass")
+            digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
             file = f"{self.root}/{_TEMPORARY}lock-{kind}-{digest}"
             handle = self._locked_file(file, name)
             try:
@@ -203,6 +205,9 @@ class LocalStore(Store):
             finally:
                 with contextlib.suppress(OSError):
                     os.unlink(file)
+                # Closing alone would not do: a process forked meanwhile has the handle too, and
+                # would hold the lock against everyone, itself included.
+                fcntl.flock(handle, fcntl.LOCK_UN)
                 os.close(handle)
 
     def _locked_file(self, file: str, name: str) -> int:

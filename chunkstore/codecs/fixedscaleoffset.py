@@ -1,0 +1,116 @@
+"""``numcodecs.fixedscaleoffset``: ``(x - offset) * scale``, rounded to whole numbers.
+
+Floor 2. Array to array. Name in v3, unregistered: ``numcodecs.fixedscaleoffset``; in v2:
+``{"id": "fixedscaleoffset"}``. zarr-python and zarrs read it.
+
+.. code-block:: json
+
+    {"name": "numcodecs.fixedscaleoffset", "configuration": {"offset": 1000, "scale": 10,
+                                                             "dtype": "<f8", "astype": "|u1"}}
+
+A result that ``astype`` cannot hold, NaN among them, is refused: numcodecs stores some other
+number. Source: numcodecs documentation, "FixedScaleOffset".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from chunkstore.codecs.base import ChunkSpec, TypedFilter, check_keys, check_typed, numpy_dtype
+from chunkstore.errors import CodecError
+from chunkstore.types import NDArray
+
+__all__ = ["FixedScaleOffsetCodec"]
+
+
+@dataclass(frozen=True, slots=True)
+class FixedScaleOffsetCodec(TypedFilter):
+    """Store scaled values as whole numbers.
+
+    Parameters
+    ----------
+    offset, scale : int or float
+        What is subtracted first, and what is multiplied with then.
+
+    Examples
+    --------
+    >>> codec = FixedScaleOffsetCodec(np.dtype("f8"), np.dtype("u1"), 1000, 10)
+    >>> codec.encode_values(np.array([1000.0, 1000.44, 1001.0]))
+    array([ 0,  4, 10], dtype=uint8)
+    """
+
+    name = "numcodecs.fixedscaleoffset"
+    offset: float
+    scale: float
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
+        """Make the codec; a missing ``dtype`` is the type of the elements."""
+        check_keys(
+            cls.name, configuration, required=("offset", "scale"), optional=("dtype", "astype")
+        )
+        dtype = numpy_dtype(cls.name, configuration, "dtype", spec.data_type.dtype)
+        astype = numpy_dtype(cls.name, configuration, "astype", dtype)
+        for key, part in (("dtype", dtype), ("astype", astype)):
+            if part.kind not in "iuf":
+                raise CodecError(f"{cls.name} works on numbers, not on {part}", key=key)
+        check_typed(cls.name, (dtype, astype), spec)
+        offset, scale = (_number(cls.name, configuration, key) for key in ("offset", "scale"))
+        if scale == 0:
+            raise CodecError(f"{cls.name} cannot undo a scale of 0", key="scale")
+        return cls(dtype, astype, offset, scale)
+
+    def configuration(self) -> dict[str, Any]:
+        """Give the configuration."""
+        return {
+            "offset": self.offset,
+            "scale": self.scale,
+            "dtype": self.dtype.str,
+            "astype": self.astype.str,
+        }
+
+    def encode_values(self, values: NDArray) -> NDArray:
+        """Scale and round, if every result fits."""
+        try:
+            with np.errstate(all="ignore"):
+                scaled = np.around((values - self.offset) * self.scale)
+                exact = scaled
+                if values.dtype.kind in "iu":
+                    # numpy's whole numbers wrap around; what they would give must be the same.
+                    exact = np.around((values.astype("f8") - self.offset) * self.scale)
+                encoded = scaled.astype(self.astype.newbyteorder("="))
+                fits = _fits(values, exact, encoded)
+        except (OverflowError, TypeError) as error:
+            raise CodecError(f"{self.name} cannot scale {values.dtype}: {error}") from error
+        if not fits:
+            raise CodecError(
+                f"{self.name} cannot store some values in {self.astype} after offset "
+                f"{self.offset} and scale {self.scale}: they do not fit"
+            )
+        return encoded
+
+    def decode_values(self, values: NDArray) -> NDArray:
+        """Scale back."""
+        with np.errstate(all="ignore"):
+            decoded: NDArray = (values / self.scale) + self.offset
+            return decoded.astype(self.dtype.newbyteorder("="), copy=False)
+
+
+def _fits(values: NDArray, exact: NDArray, encoded: NDArray) -> bool:
+    if encoded.dtype.kind == "f":
+        was_finite = np.isfinite(values)
+        return bool((np.isfinite(encoded) | ~was_finite).all())
+    # Beyond 2**53 a float is a whole number anyway, and the comparison exact enough to see a wrap.
+    return bool(np.isclose(encoded.astype("f8"), exact.astype("f8"), rtol=1e-12, atol=0).all())
+
+
+def _number(name: str, configuration: Mapping[str, Any], key: str) -> float:
+    value = configuration[key]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise CodecError(f"{name} takes for {key!r} a finite number, got {value!r}", key=key)
+    return value

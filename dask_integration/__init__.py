@@ -1,0 +1,41 @@
+"""Turn stored arrays into dask graphs whose blocks are whole write units, and run jobs over them.
+
+::
+
+    x = from_store("genotypes.zarr", "calls")  # one task a block, nothing read yet
+    y = standardise(x, axis=1, scale="patterson")  # means and spreads block by block
+    u, s, v = svd(y, 20)  # leading singular vectors, lazily
+    to_store(y, "standardised.zarr")  # read, computed and written in the same task
+
+Works with no cluster, with threads, and with a `distributed.Client`; starts none by itself.
+"""
+
+from __future__ import annotations
+
+from chunkstore.errors import MissingExtraError as _MissingExtraError
+
+try:
+    import dask.array as _dask_array  # noqa: F401
+except ImportError as _error:
+    raise _MissingExtraError(
+        "dask_integration needs dask, which is not installed. Run: "
+        'python -m pip install "chunkstore[dask]"'
+    ) from _error
+
+from dask_integration.io import from_store, to_store
+from dask_integration.receipts import StoreReport
+from dask_integration.standardise import standardise
+from dask_integration.svd import SVD, svd
+
+__all__ = [
+    "SVD",
+    "StoreReport",
+    "from_store",
+    "standardise",
+    "svd",
+    "to_store",
+]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__
+del _name

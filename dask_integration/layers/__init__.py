@@ -1,0 +1,48 @@
+"""Layers of dask graphs: the only place that knows dask's graph classes and versions.
+
+Floor 2. Everything above builds its graphs from these functions::
+
+    read_layer     handle   -> array        one source task a block
+    write_layer    array    -> receipts     one task a block, fused with what made the block
+    map_block      array    -> array        a function on each block, small operands beside it
+    map_partials   array    -> partials     the same, for results that are no arrays
+    tree_reduce    partials -> one object   a tree with a wide fan-in
+    reduce_blocks  partials -> array        the same along some axes of the grid
+    reread         array    -> array        the same values, computed anew from the sources
+    literals_of    array    -> objects      what its tasks carry
+
+All layers stay symbolic: a graph over a million blocks pickles to a few kilobytes and is spelled
+out only where it runs. A chain of read, map and write fuses into one task a block.
+
+It targets the task-based ``dask.array``, dask's default. Under ``array.query-planning`` dask's
+arrays are expressions that cannot hold such layers, and every function here refuses them.
+
+Members import only this folder's `base`.
+
+Source: dask's ``dask.blockwise``, ``dask.highlevelgraph`` and ``dask._task_spec``, read in
+2026.8.0.
+"""
+
+from __future__ import annotations
+
+from dask_integration.layers.base import need_task_array, refuse_query_planning, unique_token
+from dask_integration.layers.blockwise import map_block, map_partials, read_layer, write_layer
+from dask_integration.layers.contents import literals_of, other_processes
+from dask_integration.layers.reread import reread
+from dask_integration.layers.tree import FusingDelayed, reduce_blocks, tree_reduce
+
+__all__ = [
+    "FusingDelayed",
+    "literals_of",
+    "map_block",
+    "map_partials",
+    "need_task_array",
+    "other_processes",
+    "read_layer",
+    "reduce_blocks",
+    "refuse_query_planning",
+    "reread",
+    "tree_reduce",
+    "unique_token",
+    "write_layer",
+]

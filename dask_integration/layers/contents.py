@@ -1,0 +1,84 @@
+"""What a graph holds beside its functions, and where dask would run it.
+
+Floor 2, member of `layers`. Both are asked before a job starts: whether it reads what it is about
+to replace, and whether its tasks would leave this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, cast
+
+import dask.array as da
+from dask._task_spec import DataNode, NestedContainer, Task
+from dask.base import get_scheduler
+from dask.blockwise import Blockwise
+from dask.highlevelgraph import HighLevelGraph
+
+__all__ = ["literals_of", "other_processes"]
+
+
+def literals_of(x: da.Array) -> Iterator[Any]:
+    """Give the objects that the tasks of an array carry: handles, operands, blocks of data.
+
+    Parameters
+    ----------
+    x : dask.array.Array
+        A task-based dask array, optimised or not.
+
+    Notes
+    -----
+    Block-wise layers are looked at once each, layers that are spelled out task by task.
+
+    Examples
+    --------
+    >>> [value for value in literals_of(da.zeros(4, chunks=2) + 7) if value == 7]
+    [7]
+    """
+    graph = cast(HighLevelGraph, x.__dask_graph__())
+    for layer in graph.layers.values():
+        if isinstance(layer, Blockwise):
+            yield from _literals(layer.task)
+            for value, index in layer.indices:
+                if index is None:
+                    yield from _literals(value)
+        else:
+            for value in layer.values():
+                yield from _literals(value)
+
+
+def _literals(value: Any) -> Iterator[Any]:
+    if isinstance(value, Task):
+        yield from _literals(value.func)
+        yield from _literals(value.args)
+        yield from _literals(value.kwargs)
+    elif isinstance(value, DataNode):
+        yield from _literals(value.value)
+    elif isinstance(value, NestedContainer):
+        yield from _literals(value.args)
+    elif isinstance(value, partial):
+        yield from _literals(value.args)
+        yield from _literals(value.keywords)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _literals(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _literals(part)
+    else:
+        yield value
+
+
+def other_processes(collection: Any) -> str | None:
+    """Name the scheduler that would run a collection in other processes; None if none would.
+
+    A cluster of threads in this process counts as well: it too sends graphs as bytes.
+    """
+    get = get_scheduler(collections=[collection])
+    owner = type(getattr(get, "__self__", None))
+    if owner.__module__.partition(".")[0] == "distributed":
+        return f"the distributed {owner.__name__}"
+    if getattr(get, "__module__", "") == "dask.multiprocessing":
+        return "the multiprocessing scheduler"
+    return None

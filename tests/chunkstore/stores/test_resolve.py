@@ -1,0 +1,61 @@
+"""What a user gives for a store becomes the store that is meant, or is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chunkstore import LocalStore, MemoryStore
+from chunkstore.errors import InvalidArgumentError
+from chunkstore.stores.resolve import resolve
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_store_is_taken_as_it_is(read_only: bool) -> None:
+    """An object of a store comes back, whatever mode is asked for."""
+    store = MemoryStore()
+    assert resolve(store, read_only=read_only) is store
+    assert store.read_only is False
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_paths_and_urls(tmp_path: Path, read_only: bool) -> None:
+    """A path, as text, as an object or as a file URL, is the folder of that name."""
+    folder = tmp_path / "a b#1"
+    expected = LocalStore(folder, read_only=read_only)
+    for given in (folder, str(folder), folder.as_uri(), "file://localhost" + folder.as_uri()[7:]):
+        assert resolve(given, read_only=read_only) == expected
+
+
+@pytest.mark.parametrize("given", [None, "memory://"])
+def test_memory(given: str | None) -> None:
+    """No store, or the memory URL, is a new store each time."""
+    first, second = resolve(given), resolve(given, read_only=True)
+    assert isinstance(first, MemoryStore)
+    assert first != second
+    assert (first.read_only, second.read_only) == (False, True)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "https", "gs", "nonsense"])
+def test_unknown_scheme(scheme: str) -> None:
+    """A URL of another kind is refused by its kind, and never taken for a folder."""
+    with pytest.raises(InvalidArgumentError, match=f"{scheme}://"):
+        resolve(f"{scheme}://bucket/data.zarr")
+
+
+@pytest.mark.parametrize(
+    "given", ["file://data/x", "file://", "file:///a?b", "file:///a#b", "memory://name", ""]
+)
+def test_urls_that_cannot_be_meant(given: str) -> None:
+    """A URL of which a part would have to be dropped is refused rather than guessed."""
+    with pytest.raises(InvalidArgumentError, match=r"names no folder|have no names"):
+        resolve(given)
+
+
+@pytest.mark.parametrize("given", [1, b"path", ["a"], object(), {}])
+def test_no_store(given: Any) -> None:
+    """What is neither a store nor a path nor a URL is refused."""
+    with pytest.raises(InvalidArgumentError, match="is no store"):
+        resolve(given)

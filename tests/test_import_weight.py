@@ -1,0 +1,61 @@
+"""Importing a package loads what it needs and nothing that only some users need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+OPTIONAL = (
+    "bed_reader",
+    "distributed",
+    "fsspec",
+    "h5py",
+    "matplotlib",
+    "ml_dtypes",
+    "obstore",
+    "pandas",
+    "rich",
+    "scipy",
+    "tensorstore",
+    "xarray",
+    "zarr",
+    "zarrs",
+)
+"""Libraries that neither package loads when it is imported."""
+
+
+@cache
+def _loaded_by(module: str) -> frozenset[str]:
+    """Import a module in a new interpreter and give the top-level names it has then."""
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return frozenset(name.partition(".")[0] for name in result.stdout.split())
+
+
+@pytest.mark.parametrize("library", ["dask", *OPTIONAL])
+def test_chunkstore_is_light(library: str) -> None:
+    """`import chunkstore` does not load the library."""
+    assert library not in _loaded_by("chunkstore")
+
+
+@pytest.mark.parametrize("library", OPTIONAL)
+def test_dask_integration_is_light(library: str) -> None:
+    """`import dask_integration` does not load the library."""
+    assert library not in _loaded_by("dask_integration")
+
+
+def test_what_is_needed_is_loaded() -> None:
+    """The subprocess did import the package: its own names and numpy are there."""
+    assert {"chunkstore", "numpy"} <= _loaded_by("chunkstore")
