@@ -190,9 +190,6 @@ def test_trouble_is_not_absence(store: LocalStore) -> None:
         store.list_dir("loop/")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="OSError's own errno hides the fact: errors.py must set it as an attribute"
-)
 def test_errno_is_a_fact(store: LocalStore) -> None:
     """A program can tell a full disk from a missing permission by the errno."""
     store.set("a", b"1")
