@@ -15,6 +15,7 @@ from chunkstore.array import Array, make_array, open_array_node
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.group import Group
 from chunkstore.keys import normalize_path
+from chunkstore.metadata.model import GroupMetadata
 from chunkstore.options import Options
 from chunkstore.stores.base import Store
 from chunkstore.stores.resolve import resolve
@@ -38,6 +39,7 @@ def open(
     path: str | None = None,
     mode: Mode | None = None,
     zarr_format: Literal[2, 3] | None = None,
+    use_consolidated: bool | None = None,
     options: Options | None = None,
 ) -> Array | Group:
     """Open whatever is at a path, an array or a group.
@@ -54,6 +56,8 @@ def open(
         group and refuses to replace.
     zarr_format : {2, 3}, optional
         Look for, or make, this format only. By default version 3 is looked for first, and made.
+    use_consolidated : bool, optional
+        Of a group; see `open_group`.
     options : Options, optional
         Run settings of the handle.
 
@@ -80,8 +84,11 @@ def open(
         if mode == "a":
             return _create_group(where, at, mode, zarr_format, None, options)
         raise documents.not_found(where, at)
+    copy = None
+    if isinstance(metadata, GroupMetadata):
+        copy = documents.open_copy(where, at, metadata, use=use_consolidated)
     return groups.open_node(
-        where, at, metadata, options=options or Options(), read_only=mode == "r"
+        where, at, metadata, options=options or Options(), read_only=mode == "r", copy=copy
     )
 
 

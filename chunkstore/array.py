@@ -24,11 +24,8 @@ from chunkstore.display import Facts, as_html, as_text, human_bytes
 from chunkstore.dtypes import from_numpy
 from chunkstore.engine import Engine
 from chunkstore.errors import InvalidArgumentError, MetadataError, SelectionError
-from chunkstore.indexing import (
-    Request,
-    numpy_request,
-)
-from chunkstore.layout import array_metadata
+from chunkstore.indexing import Request, numpy_request, whole_request
+from chunkstore.layout import array_metadata, knowing_codecs
 from chunkstore.metadata.model import ArrayMetadata, metadata_error
 from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
@@ -286,6 +283,7 @@ class Array(Selections):
         """Read what a request asks for; the common end of every way to select."""
         if out is None:
             buffer = np.empty(request.buffer_shape, self.dtype)
+            self._check_fields(request)
             self._engine.read(request, buffer)
             result = buffer.reshape(request.result_shape)
             if request.fields is not None:
@@ -325,6 +323,7 @@ class Array(Selections):
     def write_request(self, request: Request, value: Any) -> None:
         """Write to what a request asks for; the common end of every way to select."""
         documents.check_open_for_writing(self.read_only, repr(self))
+        self._check_fields(request)
         dtype = self.dtype if request.fields is None else self.dtype[request.fields]
         values = castable(value, dtype, what=repr(self))
         self._engine.write(request, _broadcast(values, request))
@@ -390,7 +389,7 @@ class Array(Selections):
             raise documents.not_found(self.store, self.path)
         metadata = documents.require_array(found, self.store, self.path)
         where = f"{formats.primary_key(self.path, metadata)!r} in {self.store!r}"
-        pipeline = _pipeline(metadata, where)
+        pipeline = _pipeline(metadata, where, self.options)
         self._engine = Engine(self.store, self.path, metadata, pipeline, self.options)
 
     # -- what is stored -------------------------------------------------------------------------
@@ -495,6 +494,17 @@ class Array(Selections):
     def _repr_html_(self) -> str:
         return as_html("Array", self._facts())
 
+    def _check_fields(self, request: Request) -> None:
+        if request.fields is None:
+            return
+        asked = [request.fields] if isinstance(request.fields, str) else request.fields
+        known = self.dtype.names or ()
+        unknown = [name for name in asked if name not in known]
+        if unknown:
+            raise SelectionError(
+                f"{self!r} has no field {unknown[0]!r}; its fields: {', '.join(known) or 'none'}"
+            )
+
     def _check_out(self, out: NDArray, request: Request) -> None:
         if out.shape != request.result_shape or out.dtype != self.dtype:
             raise InvalidArgumentError(
@@ -509,7 +519,8 @@ def open_array_node(
     store: Store, path: str, metadata: ArrayMetadata, *, options: Options, read_only: bool
 ) -> Array:
     """Make the handle on an array whose metadata was read."""
-    pipeline = _pipeline(metadata, f"{formats.primary_key(path, metadata)!r} in {store!r}")
+    where = f"{formats.primary_key(path, metadata)!r} in {store!r}"
+    pipeline = _pipeline(metadata, where, options)
     return Array(Engine(store, path, metadata, pipeline, options), read_only=read_only)
 
 
@@ -532,14 +543,20 @@ def make_array(
         dtype = data.dtype if dtype is None else dtype
     if shape is None or dtype is None:
         raise InvalidArgumentError("to create an array give shape and dtype, or data")
-    metadata = array_metadata(shape=shape, dtype=dtype, **layout)
+    options = knowing_codecs(options, layout)
+    metadata = array_metadata(shape=shape, dtype=dtype, options=options, **layout)
     # With data the document comes last: a reader never finds an array that is half written.
     held_back = pending or data is not None
+    everything = whole_request(metadata.shape)
+    if data is not None:
+        # Data that does not fit is found out before anything is replaced.
+        values = castable(data, metadata.dtype, what=f"the new array {path or '/'!r}")
+        data = _broadcast(values, everything)
     made = make_array_from(
         store, path, metadata, overwrite=overwrite, pending=held_back, options=options
     )
     if data is not None:
-        made[...] = data
+        made.engine.write(everything, data)
         if not pending:
             made.publish()
     return made
@@ -555,13 +572,13 @@ def make_array_from(
     options: Options,
 ) -> Array:
     """Make an array of given metadata in a store."""
-    pipeline = _pipeline(metadata, "the new array's metadata")
+    pipeline = _pipeline(metadata, "the new array's metadata", options)
     documents.make_node(store, path, metadata, overwrite=overwrite, pending=pending)
     return Array(Engine(store, path, metadata, pipeline, options), pending=pending)
 
 
-def _pipeline(metadata: ArrayMetadata, document: str) -> Pipeline:
-    made = pipeline_problems(metadata)
+def _pipeline(metadata: ArrayMetadata, document: str, options: Options) -> Pipeline:
+    made = pipeline_problems(metadata, options)
     if isinstance(made, Pipeline):
         return made
     found = [(formats.problem_path(metadata, path), what) for path, what in made]
@@ -569,7 +586,9 @@ def _pipeline(metadata: ArrayMetadata, document: str) -> Pipeline:
 
 
 @lru_cache(maxsize=256)
-def _prepared(path: str, encoded: tuple[tuple[str, bytes], ...]) -> tuple[ArrayMetadata, Pipeline]:
+def _prepared(
+    path: str, encoded: tuple[tuple[str, bytes], ...], options: Options
+) -> tuple[ArrayMetadata, Pipeline]:
     """Parse documents and make the pipeline, once for each array that a process works on."""
     values = dict(encoded)
     key = encoded[-1][0]
@@ -578,7 +597,7 @@ def _prepared(path: str, encoded: tuple[tuple[str, bytes], ...]) -> tuple[ArrayM
     metadata = formats.decode(key, values[key], attributes, store="a pickled array")
     if not isinstance(metadata, ArrayMetadata):
         raise MetadataError("a pickled array holds the document of a group")
-    return metadata, _pipeline(metadata, key)
+    return metadata, _pipeline(metadata, key, options)
 
 
 def _restore(
@@ -589,7 +608,7 @@ def _restore(
     read_only: bool,
     pending: bool,
 ) -> Array:
-    metadata, pipeline = _prepared(path, encoded)
+    metadata, pipeline = _prepared(path, encoded, options)
     engine = Engine(store, path, metadata, pipeline, options)
     return Array(engine, read_only=read_only, pending=pending)
 

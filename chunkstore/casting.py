@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chunkstore.dtypes import from_numpy
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.types import NDArray
 
@@ -18,31 +19,14 @@ __all__ = ["castable", "holder"]
 
 def castable(value: Any, dtype: np.dtype[Any], *, what: str) -> NDArray:
     """Give the value as an array that may be cast to the stored type; refuse what loses data."""
+    if isinstance(value, np.ndarray) and value.dtype == dtype:
+        return value
+    # A field may hold an array of its type in each record.
+    base = dtype if dtype.subdtype is None else dtype.subdtype[0]
     try:
-        if isinstance(value, (bool, int, float, complex, str)) or dtype.kind in "TO":
-            values = np.asarray(value, holder(value, dtype))
-        else:
-            values = np.asarray(value)
-            if not values.size:
-                values = values.astype(dtype)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"cannot write {value!r} to {what}: {error}") from error
-    if values.dtype == dtype:
-        return values
-    if not np.can_cast(values.dtype, dtype, "same_kind"):
-        raise InvalidArgumentError(
-            f"cannot write values of {values.dtype} to {what}: the cast could lose more than "
-            f"precision. Convert them first, for example with .astype({dtype.name!r})"
-        )
-    if dtype.kind in "iu" and not np.can_cast(values.dtype, dtype):
-        limits = np.iinfo(dtype)
-        low, high = int(values.min()), int(values.max())
-        if low < limits.min or high > limits.max:
-            raise InvalidArgumentError(
-                f"cannot write values from {low} to {high} to {what}: {dtype} holds {limits.min} "
-                f"to {limits.max}"
-            )
-    return values
+        return from_numpy(base).cast(value)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"cannot write to {what}: {error}") from error
 
 
 def holder(value: Any, dtype: np.dtype[Any]) -> np.dtype[Any] | None:

@@ -5,12 +5,14 @@ entry-point group ``chunkstore.commands``: each entry point is a function that i
 sub-parsers and adds its own, with ``run`` set to a function from the parsed arguments to an exit
 code. The parser is argparse's, so that the command works without any extra installed.
 
-Exit codes: 0 done, 1 failed with a message, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 failed with a message, 2 wrong usage, 130 interrupted, 141 the reader of the
+output went away.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
@@ -32,7 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = parsed.run
     try:
-        return run(parsed)
+        code = run(parsed)
+        # Here rather than at exit, where a reader that went away could no longer be handled.
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Such as `head`, which has seen enough. What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except ChunkStoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -82,8 +91,9 @@ def _add_missing(
         print(f"error: the command {name!r} {hint}", file=sys.stderr)
         return 1
 
-    parser = subparsers.add_parser(name, help=f"({hint})", add_help=False)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    # No character starts an option here, so that the command's own options are let through.
+    parser = subparsers.add_parser(name, help=f"({hint})", add_help=False, prefix_chars="\0")
+    parser.add_argument("arguments", nargs="*")
     parser.set_defaults(run=run)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from chunkstore import group as groups
 from chunkstore.array import Array, make_array, make_array_from
-from chunkstore.engine import run_in_threads
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.group import Group
 from chunkstore.indexing import Projection, whole_request
@@ -22,6 +21,7 @@ from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
 from chunkstore.resizing import stored_keys
 from chunkstore.stores.base import Store
+from chunkstore.workers import run_in_threads
 
 __all__ = ["copy_node", "layout_of"]
 

@@ -27,6 +27,7 @@ from chunkstore.errors import (
     NodeNotFoundError,
     NodeTypeError,
     ReadOnlyError,
+    StoreError,
 )
 from chunkstore.keys import RESERVED_PREFIX, join, node_name_problem, prefix_of
 from chunkstore.metadata import ConsolidatedCopy
@@ -118,6 +119,7 @@ def make_node(
         If something is there and `overwrite` is false, or if it is not Zarr's.
     """
     store.check_writable()
+    formats.check_format(metadata.zarr_format)
     _check_place(store, path, metadata.zarr_format)
     _clear_place(store, path, is_array=isinstance(metadata, ArrayMetadata), overwrite=overwrite)
     if pending:
@@ -134,13 +136,27 @@ def publish(store: Store, path: str, metadata: ArrayMetadata) -> None:
 
 
 def delete_node(store: Store, path: str) -> None:
-    """Delete a node and all below it; its documents go first, so it stops existing at once."""
+    """Delete a node and all below it; it stops existing before anything of it is deleted.
+
+    In one step where the store can. Elsewhere a mark is set first and goes last, so that what an
+    interrupted deletion leaves is known for what it is; in between the documents go before the
+    chunks.
+    """
     store.check_writable()
     for zarr_format in (2, 3):
         _drop_copies(store, path, zarr_format)
+    prefix = prefix_of(path)
+    if path and store.deletes_at_once:
+        store.delete_prefix(prefix)
+        return
+    mark = join(path, PENDING)
+    store.set(mark, b"{}")
     for key in formats.document_keys(path):
         store.delete(key)
-    store.delete_prefix(prefix_of(path))
+    for key in tuple(store.list_prefix(prefix)):
+        if key != mark:
+            store.delete(key)
+    store.delete_prefix(prefix)
 
 
 def move_node(store: Store, old: str, new: str) -> None:
@@ -247,6 +263,8 @@ def open_copy(
     InvalidArgumentError
         If there must be one and there is none.
     """
+    if use not in (True, False, None):
+        raise InvalidArgumentError(f"use_consolidated must be True, False or None, got {use!r}")
     if use is False or (use is None and store.can_list):
         return None
     value = None
@@ -299,13 +317,34 @@ def _drop_copies(store: Store, path: str, zarr_format: int) -> None:
     time; a stale one shows wrong shapes.
     """
     parts = path.split("/") if path else []
-    for depth in range(len(parts) + 1):
-        above = "/".join(parts[:depth])
-        key = formats.consolidated_key(above, zarr_format)
-        if zarr_format == 2:
+    for depth in range(len(parts)):
+        _drop_copy(store, "/".join(parts[:depth]), zarr_format)
+    if zarr_format == 2:
+        _drop_copy(store, path, zarr_format)
+    # The store may have been opened on a folder within a hierarchy.
+    outer = store.enclosing()
+    while outer is not None and _is_group(outer, zarr_format):
+        _drop_copy(outer, "", zarr_format)
+        outer = outer.enclosing()
+
+
+def _drop_copy(store: Store, path: str, zarr_format: int) -> None:
+    """Drop the copy that one group holds, if it holds one."""
+    key = formats.consolidated_key(path, zarr_format)
+    if zarr_format == 2:
+        if store.exists(key):
             store.delete(key)
-        elif depth < len(parts) and formats.may_hold_copy(store.get(key)):
-            store.update(key, partial(_without_copy, store, above, key))
+    elif formats.may_hold_copy(store.get(key)):
+        store.update(key, partial(_without_copy, store, path, key))
+
+
+def _is_group(store: Store, zarr_format: int) -> bool:
+    """Whether a folder above a store is a group; one that cannot be read is none of ours."""
+    key = formats.primary_key("", GroupMetadata(zarr_format))
+    try:
+        return store.exists(key)
+    except StoreError:
+        return False
 
 
 def _without_copy(store: Store, path: str, key: str, stored: bytes | None) -> Buffer | None:
@@ -455,7 +494,7 @@ def _is_zarr(store: Store, path: str) -> bool:
     """Whether all below a path are nodes, or marked as such by a job that did not finish."""
     found = store.list_dir(prefix_of(path))
     names = {key.rpartition("/")[2] for key in found.keys}
-    if names & (_NODE_DOCUMENTS | {PENDING}):
+    if names & (_DOCUMENT_NAMES | {PENDING}):
         return True
     if names or not found.prefixes:
         return False

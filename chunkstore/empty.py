@@ -6,6 +6,7 @@ an empty chunk out never changes what is read.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,30 @@ def is_all_fill(chunk: NDArray, fill_value: Any) -> bool:
     """
     if chunk.size == 0:
         return True
-    if chunk.dtype.kind not in "biufcmM":
-        return bool(np.all(chunk == fill_value))
-    wanted = np.asarray(fill_value, chunk.dtype).reshape(1)
+    if chunk.dtype == object:
+        return all(_is_same(element, fill_value) for element in chunk.flat)
+    wanted = np.array(fill_value, chunk.dtype).reshape(1)
+    if chunk.dtype.kind == "T":
+        return bool((chunk == wanted).all())
+    itemsize = chunk.dtype.itemsize
     if chunk[(0,) * chunk.ndim].tobytes() != wanted.tobytes():
         return False
-    unit = f"u{min(chunk.dtype.itemsize, 8)}"
-    if chunk.dtype.itemsize > 8:
-        chunk = np.ascontiguousarray(chunk)[..., np.newaxis]
-    return bool((chunk.view(unit) == wanted.view(unit)).all())
+    unit = math.gcd(itemsize, 8)
+    if itemsize != unit:
+        chunk = np.ascontiguousarray(chunk).reshape(-1)
+    same = chunk.view(f"u{unit}").reshape(-1, itemsize // unit) == wanted.view(f"u{unit}")
+    return bool(same.all())
+
+
+def _is_same(element: Any, fill_value: Any) -> bool:
+    """Whether an object is stored as the fill value is; what cannot be told counts as different."""
+    if isinstance(fill_value, np.ndarray) and fill_value.ndim == 0:
+        fill_value = fill_value[()]
+    if type(element) is not type(fill_value):
+        return False
+    if isinstance(element, np.ndarray):
+        same_kind = element.dtype == fill_value.dtype and element.shape == fill_value.shape
+        return bool(same_kind and element.tobytes() == fill_value.tobytes())
+    if isinstance(element, float):
+        return bool(element.hex() == float(fill_value).hex())
+    return isinstance(element, (bytes, str, int, type(None))) and bool(element == fill_value)

@@ -1,6 +1,6 @@
 """The engine: where stored values become chunks and chunks become stored values.
 
-Floor 5. The only place with threads, and the only one where stores meet codecs::
+Floor 5. The only place where stores meet codecs::
 
     read    fetch ─▶ decode ─▶ place in the buffer
     write   take from the buffer (merge with what is stored) ─▶ encode ─▶ store
@@ -9,40 +9,46 @@ What does not change from request to request is prepared once, in an `Engine` fo
 stored value is one unit of work: a chunk, or a shard, of which only the inner chunks that a
 request touches are fetched, and only those that it covers in part are decoded to be written.
 
-Units are shared by the calling thread and a bounded number of helpers that live as long as the
-request: nothing outlives a call, so there is nothing to close, and a forked child inherits
-nothing. Each thread holds one unit at a time.
+Units are shared by the calling thread and a bounded number of helpers (``workers``); each holds one
+unit at a time. Where the compiled kernel can serve, it is given batches of chunks (``batch``), and
+what it leaves is done here.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from chunkstore.batch import BatchLayout, ChunkList, Target, layout_for
 from chunkstore.empty import is_all_fill
 from chunkstore.errors import ChunkError, ChunkStoreError, CodecError, MissingChunkError
 from chunkstore.indexing import Projection, Request, inner_request
-from chunkstore.keys import join
+from chunkstore.keys import join, prefix_of
 from chunkstore.metadata.model import ArrayMetadata
 from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
 from chunkstore.sharding import ShardingCodec, cut, pipeline_of
 from chunkstore.stores.base import OpenValue, Store
 from chunkstore.types import Buffer, ByteRange, ChunkCoords, NDArray, Shape
+from chunkstore.workers import run_in_threads
 
-__all__ = ["Engine", "run_in_threads"]
-
-_T = TypeVar("_T")
+__all__ = ["Engine"]
 
 _SERIAL_BYTES = 1 << 17
 """Decoded bytes below which starting a helper thread costs more than it saves."""
 
 _GAP_BYTES = 1 << 15
 """Inner chunks no further apart than this are fetched together: skipping costs more."""
+
+_BATCH_BYTES = 1 << 22
+"""Decoded bytes of one call of the kernel: long against its overhead, short against a pause."""
+
+_BATCH_CHUNKS = 1024
+"""Most chunks of one call of the kernel."""
 
 _FETCH_BYTES = 1 << 24
 """Most bytes of one fetch of several inner chunks, so that memory stays bounded."""
@@ -61,11 +67,29 @@ class Unit(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """Inner chunks that lie close together: the bytes to read, and where each is in them."""
+    """Inner chunks that lie close together: the bytes to read, and which chunks they are."""
 
     start: int
     stop: int
-    wanted: list[tuple[Projection, ByteRange]]
+    rows: NDArray
+
+
+class Output(NamedTuple):
+    """Where what is read goes: an array, and the contiguous memory it lies in if there is one."""
+
+    view: NDArray
+    memory: NDArray | None
+
+    @classmethod
+    def of(cls, request: Request, out: NDArray) -> Output:
+        """Give the output of a request, in the order in which its projections count upwards."""
+        memory = out.reshape(-1).view(np.uint8) if out.flags.c_contiguous and out.size else None
+        return cls(request.buffer_view(out), memory)
+
+    def target(self) -> Target:
+        """Say it in the kernel's terms."""
+        assert self.memory is not None
+        return Target.of(self.memory, self.view)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +116,7 @@ class Engine:
     pipeline: Pipeline
     options: Options
     sharding: ShardingCodec | None = field(init=False)
+    batch: BatchLayout | None = field(init=False, repr=False)
     _variants: dict[Shape, Engine] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +126,7 @@ class Engine:
         is_sharded = isinstance(codec, ShardingCodec) and bare
         object.__setattr__(self, "sharding", codec if is_sharded else None)
         uniform = self.metadata.grid.uniform_shape is not None
+        object.__setattr__(self, "batch", layout_for(self.chunk_pipeline) if uniform else None)
         object.__setattr__(self, "_variants", None if uniform else {})
 
     @property
@@ -116,12 +142,18 @@ class Engine:
 
     def read(self, request: Request, out: NDArray) -> None:
         """Fill `out`, of the request's buffer shape, with the selected elements."""
-        view = request.buffer_view(out)
+        output = Output.of(request, out)
+        prefix = None
+        if self.sharding is None and self.metadata.shape and self._can_batch(request, output):
+            prefix = self.store.file_prefix(self._chunk_prefix)
+        if prefix is not None:
+            self._read_files(prefix, request, output)
+            return
         read = Engine._read_chunk if self.sharding is None else Engine._read_shard
         if self._variants is None:
-            self._run(lambda unit: read(self, unit, view), request, out.nbytes)
+            self._run(lambda unit: read(self, unit, output), request, out.nbytes)
         else:
-            self._run(lambda unit: read(self._variant(unit), unit, view), request, out.nbytes)
+            self._run(lambda unit: read(self._variant(unit), unit, output), request, out.nbytes)
 
     def write(self, request: Request, values: NDArray) -> None:
         """Store `values`, of the request's buffer shape, as the selected elements."""
@@ -155,7 +187,7 @@ class Engine:
         shape = self.metadata.grid.shape_of(unit.projection.coords)
         found = self._variants.get(shape)
         if found is None:
-            made = pipeline_of(self.metadata, shape)
+            made = pipeline_of(self.metadata, shape, self.options)
             if isinstance(made, list):
                 path, what = made[0]
                 self._fail("read", unit, CodecError(f"{path}: {what}"))
@@ -165,15 +197,58 @@ class Engine:
             self._variants[shape] = found
         return found
 
+    # -- chunks as files, by the kernel ---------------------------------------------------------
+
+    def _read_files(self, prefix: str, request: Request, output: Output) -> None:
+        """Read chunks that are files each, in batches of about `_BATCH_BYTES` a thread."""
+        assert self.batch is not None and output.memory is not None
+        batch, target = self.batch, output.target()
+        chunks = ChunkList(request, self.metadata.grid, target.strides)
+        separator = self.metadata.key_encoding.separator
+        keep_missing = self.options.missing_chunks == "error"
+        n_threads = self.options.threads if output.view.nbytes > _SERIAL_BYTES else 1
+        size = self._batch_size(chunks.n, n_threads)
+
+        def read_some(low: int) -> None:
+            some = chunks.take(low, min(low + size, chunks.n))
+            left = batch.read_files(prefix, separator, some, target, keep_missing=keep_missing)
+            for i in left:
+                projection = some.projection(i)
+                self._read_chunk(Unit(projection, self.chunk_key(projection.coords), 1), output)
+
+        lows = range(0, chunks.n, size)
+        run_in_threads(read_some, lows, n_threads=min(n_threads, len(lows)))
+
+    def _can_batch(self, request: Request, output: Output) -> bool:
+        """Whether the kernel can carry out a request."""
+        if self.batch is None or output.memory is None or not request.is_runs:
+            return False
+        # One chunk is read sooner without the arrays that a batch is described by.
+        return math.prod(pick.n for pick in request.picks) > self.chunk_pipeline.spec.n_elements
+
+    @property
+    def _chunk_prefix(self) -> str:
+        """What the keys of all chunks start with, before the first coordinate."""
+        encoding = self.metadata.key_encoding
+        return prefix_of(self.path) + (
+            f"c{encoding.separator}" if encoding.name == "default" else ""
+        )
+
+    def _batch_size(self, n_chunks: int, n_threads: int) -> int:
+        """Choose how many chunks one call of the kernel takes: enough work, and some for all."""
+        spec = self.chunk_pipeline.spec
+        by_bytes = _BATCH_BYTES // max(1, spec.n_elements * spec.data_type.dtype.itemsize)
+        return max(1, min(by_bytes, -(-n_chunks // (4 * n_threads)), _BATCH_CHUNKS))
+
     # -- a chunk as one value -------------------------------------------------------------------
 
-    def _read_chunk(self, unit: Unit, out: NDArray) -> None:
+    def _read_chunk(self, unit: Unit, output: Output) -> None:
         value = self.store.get(unit.key)
         if value is None:
-            self._fill(unit, out)
+            self._fill(unit, output.view)
             return
         try:
-            _place(self.pipeline, value, unit.projection, out)
+            _place(self.pipeline, value, unit.projection, output.view)
         except CodecError as error:
             self._fail("read", unit, error)
 
@@ -205,13 +280,11 @@ class Engine:
 
     # -- a shard as one value -------------------------------------------------------------------
 
-    def _read_shard(self, unit: Unit, out: NDArray) -> None:
-        codec = self.sharding
-        assert codec is not None
+    def _read_shard(self, unit: Unit, output: Output) -> None:
         _, selection, out_selection, whole = unit.projection
         request = inner_request(selection)
         if request is None:
-            self._read_chunk(unit, out)
+            self._read_chunk(unit, output)
             return
         if whole:
             value = self.store.get(unit.key)
@@ -219,44 +292,74 @@ class Engine:
         else:
             opened = self.store.open_value(unit.key)
         if opened is None:
-            self._fill(unit, out)
+            self._fill(unit, output.view)
             return
-        target = out[out_selection]
-        with opened:
-            self._read_inner(unit, opened, request, target)
-        if _is_copy(out_selection):
-            out[out_selection] = target
+        part = output.view[out_selection]
+        is_copy = _is_copy(out_selection)
+        read = self._read_inner
+        if self._can_batch(request, output) and not is_copy:
+            read = self._decode_inner
+        try:
+            with opened:
+                read(unit, opened, request, output._replace(view=part))
+        except CodecError as error:
+            self._fail("read", unit, error)
+        if is_copy:
+            output.view[out_selection] = part
 
-    def _read_inner(self, unit: Unit, opened: OpenValue, request: Request, target: NDArray) -> None:
+    def _read_inner(self, unit: Unit, opened: OpenValue, request: Request, output: Output) -> None:
         """Read the inner chunks that a request touches, from one version of a shard."""
         codec = self.sharding
         assert codec is not None
-        inner = codec.inner
+        index = codec.decode_index(opened.read(codec.index_range), opened.n_bytes)
+        projections = list(request.projections(codec.grid))
+        coords = np.array([p.coords for p in projections], np.intp).reshape(len(projections), -1)
+        ranges = index.ranges_of(coords)
 
-        def read_one(fetch: Fetch) -> None:
-            data = opened.read(ByteRange(fetch.start, fetch.stop - fetch.start))
-            if len(data) != fetch.stop - fetch.start:
-                raise CodecError(f"the value ends before byte {fetch.stop}")
-            for projection, place in fetch.wanted:
-                part = cut(data, ByteRange(place.start - fetch.start, place.length))
-                try:
-                    _place(inner, part, projection, target)
-                except CodecError as error:
-                    raise CodecError(f"inner chunk {projection.coords}: {error}") from error
+        def read_some(fetch: Fetch) -> None:
+            data = _fetched(opened, fetch)
+            for row in fetch.rows.tolist():
+                self._read_inner_chunk(projections[row], data, ranges[row], fetch.start, output)
 
+        fetches = list(_fetches(ranges, unit.n_threads))
+        run_in_threads(read_some, fetches, n_threads=min(unit.n_threads, len(fetches)))
+
+    def _decode_inner(
+        self, unit: Unit, opened: OpenValue, request: Request, output: Output
+    ) -> None:
+        """Do what `_read_inner` does by the kernel."""
+        codec, batch = self.sharding, self.batch
+        assert codec is not None and batch is not None
+        index = codec.decode_index(opened.read(codec.index_range), opened.n_bytes)
+        target = output.target()
+        listed = ChunkList(request, codec.grid, target.strides)
+        chunks = listed.take(0, listed.n)
+        ranges = index.ranges_of(chunks.coords)
+
+        def read_some(fetch: Fetch) -> None:
+            data = _fetched(opened, fetch)
+            some, within = chunks.of(fetch.rows), ranges[fetch.rows]
+            within[:, 0] -= np.where(within[:, 0] < 0, 0, fetch.start)
+            for i in batch.decode_parts(data, within, some, target).tolist():
+                self._read_inner_chunk(some.projection(i), data, within[i], 0, output)
+
+        fetches = list(_fetches(ranges, unit.n_threads))
+        run_in_threads(read_some, fetches, n_threads=min(unit.n_threads, len(fetches)))
+
+    def _read_inner_chunk(
+        self, projection: Projection, data: Buffer, place: NDArray, start: int, output: Output
+    ) -> None:
+        """Decode one inner chunk from fetched bytes, of which the first is byte `start`."""
+        inner = self.chunk_pipeline
+        offset, n_bytes = place.tolist()
+        if offset < 0:
+            output.view[projection.out_selection] = inner.spec.fill_value
+            return
         try:
-            index = codec.decode_index(opened.read(codec.index_range), opened.n_bytes)
-            wanted: list[tuple[Projection, ByteRange]] = []
-            for projection in request.projections(codec.grid):
-                place = index.range_of(projection.coords)
-                if place is None:
-                    target[projection.out_selection] = inner.spec.fill_value
-                else:
-                    wanted.append((projection, place))
-            n_threads = min(unit.n_threads, len(wanted))
-            run_in_threads(read_one, _fetches(wanted, n_threads), n_threads=n_threads)
+            part = cut(data, ByteRange(offset - start, n_bytes))
+            _place(inner, part, projection, output.view)
         except CodecError as error:
-            self._fail("read", unit, error)
+            raise type(error)(f"inner chunk {projection.coords}: {error}") from error
 
     def _write_shard(self, unit: Unit, values: NDArray, fields: str | list[str] | None) -> None:
         codec = self.sharding
@@ -390,80 +493,37 @@ def _assign(
     target[selection] = part
 
 
-def _fetches(wanted: list[tuple[Projection, ByteRange]], n_threads: int) -> Iterator[Fetch]:
+def _fetches(ranges: NDArray, n_threads: int) -> Iterator[Fetch]:
     """Join the byte ranges of inner chunks that lie close together into single fetches.
 
-    Where several threads share one shard, each fetch is kept to its part of the whole.
+    Empty inner chunks need no bytes and make a fetch of their own. Where several threads share
+    one shard, each fetch is kept to its part of the whole.
     """
-    wanted = sorted(wanted, key=lambda item: item[1].start)
-    total = sum(place.length or 0 for _, place in wanted)
-    most = min(_FETCH_BYTES, max(_GAP_BYTES, -(-total // max(1, n_threads))))
-    group: list[tuple[Projection, ByteRange]] = []
-    start = stop = 0
-    for projection, place in wanted:
-        end = place.start + (place.length or 0)
-        if group and (place.start - stop > _GAP_BYTES or end - start > most):
-            yield Fetch(start, stop, group)
-            group = []
-        if not group:
-            start = place.start
-        group.append((projection, place))
-        stop = end
-    if group:
-        yield Fetch(start, stop, group)
-
-
-def run_in_threads(work: Callable[[_T], None], items: Iterable[_T], *, n_threads: int) -> None:
-    """Call `work` on each item, by the calling thread and up to ``n_threads - 1`` helpers.
-
-    Items are taken one at a time as threads become free. The first exception stops all threads
-    after the item in hand and is raised here; so is an interrupt of the calling thread.
-    """
-    if n_threads <= 1:
-        for item in items:
-            work(item)
+    offsets, lengths = ranges[:, 0], ranges[:, 1]
+    empty = np.flatnonzero(offsets < 0)
+    if empty.size:
+        yield Fetch(0, 0, empty)
+    rows = np.argsort(offsets, kind="stable")[empty.size :]
+    if not rows.size:
         return
-    queue = _Shared(iter(items))
-    failures: list[BaseException] = []
-
-    def help_out() -> None:
-        try:
-            for item in queue:
-                work(item)
-        except BaseException as error:
-            queue.stop()
-            failures.append(error)
-
-    helpers = [
-        threading.Thread(target=help_out, name=f"chunkstore-engine-{i}", daemon=True)
-        for i in range(n_threads - 1)
-    ]
-    for helper in helpers:
-        helper.start()
-    try:
-        for item in queue:
-            work(item)
-    finally:
-        queue.stop()
-        for helper in helpers:
-            helper.join()
-    if failures:
-        raise failures[0]
+    starts = offsets[rows]
+    stops = starts + lengths[rows]
+    most = min(_FETCH_BYTES, max(_GAP_BYTES, int(lengths[rows].sum()) // max(1, n_threads)))
+    first = 0
+    far = np.flatnonzero(starts[1:] - stops[:-1] > _GAP_BYTES) + 1
+    for last in (*far.tolist(), len(rows)):
+        while first < last:
+            end = int(np.searchsorted(stops[first:last], starts[first] + most, side="right"))
+            end = first + max(1, end)
+            yield Fetch(int(starts[first]), int(stops[end - 1]), rows[first:end])
+            first = end
 
 
-class _Shared(Iterator[_T]):
-    """An iterator that several threads may draw from, and any of them may end."""
-
-    def __init__(self, items: Iterator[_T]) -> None:
-        self._items = items
-        self._lock = threading.Lock()
-        self._stopped = False
-
-    def __next__(self) -> _T:
-        with self._lock:
-            if self._stopped:
-                raise StopIteration
-            return next(self._items)
-
-    def stop(self) -> None:
-        self._stopped = True
+def _fetched(opened: OpenValue, fetch: Fetch) -> Buffer:
+    """Read the bytes of one fetch."""
+    if fetch.stop == fetch.start:
+        return b""
+    data = opened.read(ByteRange(fetch.start, fetch.stop - fetch.start))
+    if len(data) != fetch.stop - fetch.start:
+        raise CodecError(f"the value ends before byte {fetch.stop}")
+    return data

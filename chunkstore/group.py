@@ -271,6 +271,8 @@ class Group:
     def __delitem__(self, path: str) -> None:
         documents.check_open_for_writing(self.read_only, repr(self))
         full = join(self._path, normalize_path(path))
+        if full == self._path:
+            raise InvalidArgumentError(f"{path!r} names no member of {self!r}: nothing was deleted")
         if path not in self:
             raise documents.not_found(self._store, full)
         documents.delete_node(self._store, full)

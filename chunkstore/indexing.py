@@ -204,6 +204,11 @@ class Request:
         """Shape of the buffer that the projections fill."""
         return tuple(pick.n for pick in self.picks)
 
+    @property
+    def is_runs(self) -> bool:
+        """Whether only runs are selected, no points."""
+        return all(isinstance(pick, Run) for pick in self.picks)
+
     def buffer_view(self, buffer: NDArray) -> NDArray:
         """Give the view of a buffer in the user's order in which projections count upwards."""
         if not any(self.flipped):
@@ -220,7 +225,7 @@ class Request:
 
     def projections(self, grid: Grid) -> Iterator[Projection]:
         """Iterate over the chunks that the request touches."""
-        if all(isinstance(pick, Run) for pick in self.picks):
+        if self.is_runs:
             return self._run_projections(grid)
         return self._point_projections(grid)
 

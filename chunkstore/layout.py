@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,13 @@ import numpy as np
 from chunkstore import dtypes
 from chunkstore.chunk_grid import ChunkGrid, RectilinearGrid, RegularGrid, grid_from_edges
 from chunkstore.codecs import table
-from chunkstore.codecs.base import ChunkSpec
+from chunkstore.codecs.base import ChunkSpec, Codec
 from chunkstore.errors import CodecError, InvalidArgumentError
 from chunkstore.keys import ChunkKeyEncoding
 from chunkstore.metadata import v2
 from chunkstore.metadata.model import ArrayMetadata, CodecSpec, plain_attributes
 from chunkstore.metadata.v3 import codec_document
+from chunkstore.options import Options
 from chunkstore.sharding import pipeline_problems
 from chunkstore.types import Shape
 
@@ -55,6 +57,7 @@ def array_metadata(
     attributes: Mapping[str, Any] | None = None,
     chunk_key_encoding: Any = None,
     dimension_names: Sequence[str | None] | None = None,
+    options: Options | None = None,
 ) -> ArrayMetadata:
     """Give the metadata of a new array; parameters as in `chunkstore.create_array`.
 
@@ -71,7 +74,7 @@ def array_metadata(
     chunk_shape = grid.largest_chunk
     fill = data_type.default_fill() if fill_value is None else data_type.scalar(fill_value)
     codecs = _codecs(
-        ChunkSpec(chunk_shape, data_type, fill),
+        ChunkSpec(chunk_shape, data_type, fill, options or Options()),
         byte_order=_byte_order(dtype),
         filters=filters,
         compressors=compressors,
@@ -96,11 +99,29 @@ def array_metadata(
         attributes=plain_attributes(attributes),
         dimension_names=_dimension_names(dimension_names, len(extents), zarr_format),
     )
-    problems = pipeline_problems(metadata)
+    problems = pipeline_problems(metadata, options)
     if isinstance(problems, list):
         path, what = problems[0]
         raise InvalidArgumentError(f"cannot create the array: {path}: {what}", problems=problems)
     return metadata
+
+
+def knowing_codecs(options: Options, given: Mapping[str, Any]) -> Options:
+    """Add the classes of a user's own codec objects to what a handle knows.
+
+    Parameters
+    ----------
+    options : Options
+        As the user gave them.
+    given : mapping
+        Arguments of `array_metadata`, of which some may be codecs.
+    """
+    arguments = (given.get(name) for name in ("filters", "compressors", "serializer"))
+    codecs = (codec for argument in arguments for codec in _several(argument))
+    classes = (type(codec) for codec in codecs if isinstance(codec, Codec))
+    own = (cls for cls in classes if not cls.__module__.startswith("chunkstore."))
+    known = tuple(dict.fromkeys((*options.codecs, *own)))
+    return options if known == options.codecs else replace(options, codecs=known)
 
 
 def automatic_chunks(shape: Shape, itemsize: int, *, target_bytes: int = _TARGET_BYTES) -> Shape:
@@ -216,7 +237,7 @@ def parse_bytes(text: str) -> int:
 
 
 def _extents(name: str, value: int | Sequence[int], *, least: int) -> Shape:
-    entries = [value] if isinstance(value, (int, np.integer)) else list(value)
+    entries = list(value) if isinstance(value, Iterable) else [value]
     for extent in entries:
         if isinstance(extent, bool) or not isinstance(extent, (int, np.integer)) or extent < least:
             raise InvalidArgumentError(
@@ -273,8 +294,7 @@ def _codecs(
             raise InvalidArgumentError(
                 "Zarr version 2 has one compressor; put the others into filters"
             )
-        if not spec.data_type.is_fixed_size:
-            filter_specs = (*filter_specs, CodecSpec("numcodecs.vlen-utf8", {}))
+        filter_specs = v2.with_serializer(spec.data_type, filter_specs)
         return v2.codec_list(
             spec.data_type,
             order=order,
@@ -319,10 +339,11 @@ def _default_compressors(spec: ChunkSpec, zarr_format: int) -> tuple[dict[str, A
 
 
 def _default_serializer(spec: ChunkSpec) -> CodecSpec:
-    if not spec.data_type.is_fixed_size:
-        return CodecSpec("vlen-utf8", {})
+    spec.data_type.to_v3()  # Refuses a type that version 3 does not have.
+    name = spec.data_type.default_serializer
     # Little-endian whatever was asked: the data type of version 3 has no byte order.
-    return CodecSpec("bytes", {"endian": "little"} if spec.data_type.needs_byte_order else {})
+    needs_order = name == "bytes" and spec.data_type.needs_byte_order
+    return CodecSpec(name, {"endian": "little"} if needs_order else {})
 
 
 def _given(
@@ -333,12 +354,19 @@ def _given(
         return ()
     if isinstance(codecs, str) and codecs == "auto":
         return default
-    if isinstance(codecs, (str, Mapping)) or not isinstance(codecs, Sequence):
-        codecs = (codecs,)
     try:
-        return tuple(table.spec_of(codec, zarr_format=zarr_format, spec=spec) for codec in codecs)
+        return tuple(
+            table.spec_of(codec, zarr_format=zarr_format, spec=spec) for codec in _several(codecs)
+        )
     except CodecError as error:
         raise InvalidArgumentError(f"{name}: {error}") from error
+
+
+def _several(codecs: Any) -> Sequence[Any]:
+    """Give the codecs of an argument that may be one or a sequence of them."""
+    if isinstance(codecs, (str, Mapping)) or not isinstance(codecs, Sequence):
+        return (codecs,)
+    return codecs
 
 
 def _key_encoding(given: Any, zarr_format: int) -> ChunkKeyEncoding:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from chunkstore.errors import InvalidArgumentError
 
@@ -33,6 +33,12 @@ class Options:
     missing_chunks : {"fill", "error"}
         What reading a chunk that is not stored means: the fill value, as the formats say, or a
         `MissingChunkError` for arrays that are known to be written in full.
+    codecs : tuple of type
+        Codec classes of your own, each known by its ``name``, beside those of chunkstore and of
+        installed packages. Creating an array with an object of such a class adds the class.
+    allow_pickle : bool
+        Read and write version 2 arrays of objects that are stored as pickles. Reading one runs
+        whatever code it names, so this is for data whose writer is trusted.
 
     Examples
     --------
@@ -43,6 +49,8 @@ class Options:
     n_threads: int | None = None
     write_empty_chunks: bool = False
     missing_chunks: Literal["fill", "error"] = "fill"
+    codecs: tuple[type[Any], ...] = ()
+    allow_pickle: bool = False
 
     def __post_init__(self) -> None:
         n_threads: object = self.n_threads
@@ -56,6 +64,18 @@ class Options:
             raise InvalidArgumentError(
                 f'missing_chunks must be "fill" or "error", got {self.missing_chunks!r}'
             )
+
+        codecs: object = self.codecs
+        if not isinstance(codecs, tuple) or not all(
+            isinstance(cls, type) and isinstance(getattr(cls, "name", None), str) for cls in codecs
+        ):
+            raise InvalidArgumentError(
+                f"codecs must be a tuple of classes that have a name, got {self.codecs!r}"
+            )
+        allow_pickle: object = self.allow_pickle
+        if not isinstance(allow_pickle, bool):
+            # "no" would be taken for yes.
+            raise InvalidArgumentError(f"allow_pickle must be True or False, got {allow_pickle!r}")
 
     @property
     def threads(self) -> int:

@@ -56,6 +56,9 @@ class Pipeline:
         serializer comes next.
     decodes_in_place : bool
         Whether a value can be decoded into a C-contiguous chunk without a step between.
+    skipped : tuple of str
+        Names of codecs that are not known and that the document allows one to skip. Chunks are
+        read without them and never written: to who knows them, they would be other chunks.
     """
 
     spec: ChunkSpec
@@ -65,6 +68,7 @@ class Pipeline:
     bytes_codecs: tuple[BytesBytesCodec, ...]
     bytes_decoding: tuple[tuple[BytesBytesCodec, int | None, bool], ...]
     decodes_in_place: bool
+    skipped: tuple[str, ...] = ()
 
     def decode(self, value: Buffer, out: NDArray | None = None) -> NDArray:
         """Decode one stored value.
@@ -113,7 +117,18 @@ class Pipeline:
         return n_bytes
 
     def encode(self, chunk: NDArray) -> Buffer:
-        """Encode one chunk of the full shape; the result may be a view of its memory."""
+        """Encode one chunk of the full shape; the result may be a view of its memory.
+
+        Raises
+        ------
+        CodecError
+            If the chunk cannot be encoded, or a codec is not known.
+        """
+        if self.skipped:
+            raise CodecError(
+                f"codecs that are not known can be skipped to read, not to write: "
+                f"{', '.join(self.skipped)}"
+            )
         for array_codec, spec in self.array_codecs:
             chunk = array_codec.encode(chunk, spec)
         data = self.serializer.encode(chunk, self.stored_spec)
@@ -146,12 +161,14 @@ def build(
     problems: list[tuple[str, str]] = []
     array_codecs: list[tuple[ArrayArrayCodec, ChunkSpec]] = []
     bytes_codecs: list[BytesBytesCodec] = []
+    skipped: list[str] = []
     serializer: ArrayBytesCodec | None = None
     current = spec
     for i, entry in enumerate(entries):
         try:
             codec = make(entry, current)
             if codec is None:
+                skipped.append(entry.name)
                 continue
             if not problems:  # A codec that cannot be made leaves the order open.
                 _check_order(codec, serializer)
@@ -175,8 +192,9 @@ def build(
         serializer,
         current,
         tuple(bytes_codecs),
-        _decoding(bytes_codecs, serializer.encoded_nbytes(current)),
+        _decoding(bytes_codecs, serializer.encoded_bound(current)),
         not array_codecs and serializer.is_plain(current),
+        tuple(skipped),
     )
 
 

@@ -31,6 +31,7 @@ from chunkstore.empty import is_all_fill
 from chunkstore.errors import CodecError
 from chunkstore.metadata.model import ArrayMetadata, CodecSpec, Problems, is_count
 from chunkstore.metadata.v3 import parse_codecs
+from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
 from chunkstore.types import Buffer, ByteRange, ChunkCoords, NDArray, Shape
 
@@ -51,6 +52,14 @@ class ShardIndex:
     """
 
     entries: NDArray
+
+    def ranges_of(self, coords: NDArray) -> NDArray:
+        """Give offset and length of many inner chunks, for coordinates of shape (n, axes).
+
+        Returns int64 of shape (n, 2), a copy; both are -1 for an empty one.
+        """
+        found: NDArray = self.entries.view(np.int64)[tuple(coords.T)]
+        return found
 
     def range_of(self, coords: ChunkCoords) -> ByteRange | None:
         """Give the byte range of an inner chunk, or None if it is empty."""
@@ -253,7 +262,9 @@ class ShardingCodec(ArrayBytesCodec):
         return bool(stops.max() > value_nbytes - self.index_nbytes)
 
 
-def pipeline_problems(metadata: ArrayMetadata) -> Pipeline | list[tuple[str, str]]:
+def pipeline_problems(
+    metadata: ArrayMetadata, options: Options | None = None
+) -> Pipeline | list[tuple[str, str]]:
     """Make the pipeline of an array's chunks, or list why it cannot be made, with JSON paths.
 
     Where chunks differ in shape it is the pipeline of the largest, but the problems are those of
@@ -261,23 +272,25 @@ def pipeline_problems(metadata: ArrayMetadata) -> Pipeline | list[tuple[str, str
     """
     grid = metadata.grid
     largest = grid.largest_chunk
-    made = pipeline_of(metadata, largest)
+    made = pipeline_of(metadata, largest, options)
     if isinstance(made, list) or grid.uniform_shape is not None:
         return made
     for axis, edge in _other_edges(metadata):
         shape = (*largest[:axis], edge, *largest[axis + 1 :])
-        found = pipeline_of(metadata, shape)
+        found = pipeline_of(metadata, shape, options)
         if isinstance(found, list):
             return [(path, f"{what} (for chunks of shape {shape})") for path, what in found]
     return made
 
 
-def pipeline_of(metadata: ArrayMetadata, chunk_shape: Shape) -> Pipeline | list[tuple[str, str]]:
+def pipeline_of(
+    metadata: ArrayMetadata, chunk_shape: Shape, options: Options | None = None
+) -> Pipeline | list[tuple[str, str]]:
     """Make the pipeline of an array's chunks of one shape, or list why it cannot be made."""
     fill = metadata.fill_value
     if fill is None:
         fill = metadata.data_type.default_fill()
-    spec = ChunkSpec(chunk_shape, metadata.data_type, fill)
+    spec = ChunkSpec(chunk_shape, metadata.data_type, fill, options or Options())
     return pipelines.build(metadata.codecs, spec, path="codecs", make=make)
 
 

@@ -9,7 +9,9 @@ result appears under its name only when it is complete (see ``staging``).
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +23,7 @@ from dask.utils import format_bytes
 
 from chunkstore.errors import (
     InvalidArgumentError,
-    MissingChunkError,
-    NodeExistsError,
     NodeNotFoundError,
-    StoreError,
 )
 from dask_integration import genotypes, pca_job
 from dask_integration.clusters import connect, require_visible
@@ -42,6 +41,7 @@ from dask_integration.report import print_components, require_tables
 from dask_integration.simulate import Simulation
 from dask_integration.staging import (
     check_destination,
+    check_file,
     keep_apart,
     leftovers,
     staged,
@@ -157,7 +157,7 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         "a dask scheduler (default %(default)s)")  # fmt: skip
     add("--workers", type=int, metavar="N",
         help="threads or processes to use (default: one a processor)")  # fmt: skip
-    add("--quiet", action="store_true", help="print nothing but errors")
+    add("--quiet", action="store_true", help="print nothing but errors and warnings")
 
 
 def _axis(text: str) -> str | int:
@@ -211,7 +211,8 @@ def _simulate_genotypes(arguments: argparse.Namespace) -> int:
     )
     labels_out = local_place(arguments.labels_out) if arguments.labels_out else None
     _check(place, arguments, genotypes.MEMBERS)
-    _check_file(labels_out, arguments)
+    if labels_out is not None:
+        check_file(labels_out, overwrite=arguments.overwrite)
     per_chunk, per_block = genotypes.row_counts(
         simulation.n_variants, simulation.n_samples, per_chunk=arguments.chunk_variants
     )
@@ -251,28 +252,17 @@ def _pca(arguments: argparse.Namespace) -> int:
     keep_apart(source, out)
     _check(out, arguments, pca_job.MEMBERS)
     picture = _picture(out, arguments)
-    _check_file(picture, arguments)
+    if picture is not None:
+        check_file(picture, overwrite=arguments.overwrite)
     labels = _labels(plan, arguments)
     with (
         _job(out, arguments, members=pca_job.MEMBERS, inputs=[source]) as (folder, phase),
         phase("principal components"),
     ):
-        try:
-            result = pca_job.run_pca(plan, folder)
-        except MissingChunkError as error:
-            raise MissingChunkError(
-                f"{error}. If it was lost, make {source} again; if it stands for "
-                f"{plan.array.fill_value} throughout, pass --missing-chunks fill."
-            ) from error
+        result = pca_job.run_pca(plan, folder)
     what = f"{plan.n_samples:,} samples, {plan.n_variants:,} variants"
     if not arguments.quiet:
-        rows = zip(
-            result.singular_values,
-            result.explained_variance_ratio,
-            result.residuals,
-            strict=True,
-        )
-        print_components(rows)
+        print_components(result.singular_values, result.explained_variance_ratio, result.residuals)
     _say(arguments, f"results  {out}  ({what}, {time.monotonic() - started:.1f} s)")
     if picture is not None:
         scatter(
@@ -299,6 +289,7 @@ def _job(
     The cluster ends before the folder takes its name or goes: then no task writes to it any more.
     """
     with (
+        _ended_in_order(),
         staged(place, overwrite=arguments.overwrite, members=members) as folder,
         connect(arguments.cluster, n_workers=arguments.workers) as client,
         progress(client, quiet=arguments.quiet) as phase,
@@ -307,6 +298,26 @@ def _job(
             require_visible(client, str(path))
         yield folder, phase
     make_parent_groups(place)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let a batch system's SIGTERM or a lost terminal's SIGHUP clean up as Ctrl-C does."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    # What the user has set, such as nohup's deafness to SIGHUP, stays.
+    taken = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        taken = []
+    for number in taken:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _check(place: Path, arguments: argparse.Namespace, members: Collection[str]) -> None:
@@ -319,18 +330,6 @@ def _check(place: Path, arguments: argparse.Namespace, members: Collection[str])
         print(
             f"note: a run that was killed, or still goes on, left {left}; delete it if it is over",
             file=sys.stderr,
-        )
-
-
-def _check_file(path: Path | None, arguments: argparse.Namespace) -> None:
-    """Refuse a file that exists, or whose folder does not, before the work."""
-    if path is None:
-        return
-    if not path.absolute().parent.is_dir():
-        raise StoreError(f"cannot write {path}: there is no folder {path.parent}")
-    if path.is_dir() or (path.exists() and not arguments.overwrite):
-        raise NodeExistsError(
-            f"cannot write {path}: it exists. Choose another name, or pass --overwrite."
         )
 
 

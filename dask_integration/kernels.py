@@ -180,12 +180,10 @@ def _sums_of_bytes(
 
 def _add_along(values: NDArray[np.floating[Any]], axis: int) -> Doubles:
     """Sum along an axis where every order of adding is exact."""
-    if axis < values.ndim - 1:
-        total = values.sum(axis=axis, keepdims=True)
-    else:
-        # Along the dense axis BLAS takes a third of the time of numpy's pairwise sum.
-        total = (values @ np.ones(values.shape[-1], dtype=values.dtype))[..., np.newaxis]
-    return np.asarray(total, dtype=np.float64)
+    # einsum adds in plain order, in half the time of numpy's pairwise sum.
+    letters = "abcdefghijklmnopqrstuvwxyz"[: values.ndim]
+    total = np.einsum(f"{letters}->{letters.replace(letters[axis], '')}", values)
+    return np.expand_dims(np.asarray(total, dtype=np.float64), axis)
 
 
 def _shifted_sums(

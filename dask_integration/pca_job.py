@@ -28,7 +28,7 @@ from dask.base import compute
 from numpy.typing import NDArray
 
 import chunkstore as cs
-from chunkstore.errors import InvalidArgumentError, NodeNotFoundError
+from chunkstore.errors import InvalidArgumentError, MissingChunkError, NodeNotFoundError
 from dask_integration.genotypes import find_genotypes, write_column
 from dask_integration.io import from_store, to_store
 from dask_integration.kernels import ScaleRule
@@ -211,9 +211,15 @@ def run_pca(plan: PcaPlan, folder: Path) -> PcaResult:
         dimension_names=("variants", "components"),
         compute=False,
     )
-    _, s, v, shares, residuals = compute(
-        written, found.s, found.v, found.explained_variance_ratio, found.residuals
-    )
+    try:
+        _, s, v, shares, residuals = compute(
+            written, found.s, found.v, found.explained_variance_ratio, found.residuals
+        )
+    except MissingChunkError as error:
+        raise MissingChunkError(
+            f"{error}. If it was lost, make {plan.source} again; if it stands for "
+            f"{plan.array.fill_value} throughout, pass --missing-chunks fill."
+        ) from error
     result = PcaResult(v.T * s, s, shares, residuals)
     _write_small(folder, result)
     names = sample_names(plan)

@@ -6,8 +6,10 @@ Floor 1. rich is imported where it is used, so that a quiet job does without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from chunkstore.errors import MissingExtraError
 
@@ -19,28 +21,29 @@ def require_tables() -> None:
     _rich()
 
 
-def print_components(rows: Iterable[tuple[float, float, float]], *, title: str = "") -> None:
+def print_components(singular_values: ArrayLike, shares: ArrayLike, residuals: ArrayLike) -> None:
     """Print the components of a decomposition as a table to standard output.
 
     Parameters
     ----------
-    rows : iterable of (float, float, float)
-        Singular value, share of variance from 0 to 1, and residual of each component.
-    title : str
-        Stands above the table.
+    singular_values, shares, residuals : array-like, shape (k,)
+        One number for each component; shares of variance from 0 to 1.
 
     Examples
     --------
-    >>> print_components([(812.5, 0.25, 3e-15)], title="two samples")
-    two samples
-    ...
+    >>> print_components([812.5, 20], [0.25, 0.0001], [3e-15, 2e-12])
+    <BLANKLINE>
+      component   singular value   variance   cumulative   residual
+     ───────────────────────────────────────────────────────────────
+              1          812.500    25.000%       25.00%    3.0e-15
+              2           20.000     0.010%       25.01%    2.0e-12
+    <BLANKLINE>
     """
     console, table = _rich()
-    table.title = title or None
     for heading in ("component", "singular value", "variance", "cumulative", "residual"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = list(rows)
-    decimals = _decimals(max((value for value, _, _ in rows), default=0.0))
+    rows = np.column_stack([singular_values, shares, residuals]).tolist()
+    decimals = _decimals(max(value for value, _, _ in rows))
     cumulative = 0.0
     for number, (value, share, residual) in enumerate(rows, start=1):
         cumulative += share

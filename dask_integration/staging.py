@@ -27,7 +27,14 @@ from pathlib import Path
 
 from chunkstore.errors import InvalidArgumentError, NodeExistsError, StoreError
 
-__all__ = ["check_destination", "keep_apart", "leftovers", "staged", "staged_file"]
+__all__ = [
+    "check_destination",
+    "check_file",
+    "keep_apart",
+    "leftovers",
+    "staged",
+    "staged_file",
+]
 
 _TEMPORARY = "__chunkstore-"
 _GROUP_DOCUMENTS = ("zarr.json", ".zgroup")
@@ -78,6 +85,17 @@ def check_destination(path: Path, *, overwrite: bool, members: Collection[str]) 
             f"cannot overwrite {path}: beside an older result it would delete "
             f"{', '.join(foreign[:5])}{' and more' if len(foreign) > 5 else ''}. "
             "Choose another name, or delete it yourself.",
+            path=str(path),
+        )
+
+
+def check_file(path: Path, *, overwrite: bool) -> None:
+    """Raise if a single file may not be put at `path`: it exists, or its folder does not."""
+    if not path.absolute().parent.is_dir():
+        raise StoreError(f"cannot write {path}: there is no folder {path.parent}", path=str(path))
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise NodeExistsError(
+            f"cannot write {path}: it exists. Choose another name, or pass --overwrite.",
             path=str(path),
         )
 

@@ -34,6 +34,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from chunkstore.errors import InvalidArgumentError
+from dask_integration.blas import on_one_blas_thread
 from dask_integration.factors import (
     explained_variance_ratio,
     gram,
@@ -152,7 +153,8 @@ def svd(
     for float32 data too.
 
     ``residuals`` computed together with ``u`` (or what is written of it) reads ``x`` once for
-    both. If ``x`` is a source followed by block-wise functions, each pass is one task a block,
+    both. Tasks of passes run BLAS on one thread: dask runs several of them side by side. If ``x``
+    is a source followed by block-wise functions, each pass is one task a block,
     and no block is read before its pass begins.
 
     A singular value below about ``1e-8 * sqrt(n)`` of the largest counts as 0: products of
@@ -252,7 +254,8 @@ class _Bands:
         finalize: Callable[[Any], Any] | None = None,
     ) -> Delayed:
         """Map a function over all bands and add up its results of shape (about n, n_columns)."""
-        partials = map_partials(func, self._read(small), *small, label=func.__name__)
+        run = partial(on_one_blas_thread, func)
+        partials = map_partials(run, self._read(small), *small, label=func.__name__)
         return _add_up(partials, 8 * self.n * n_columns, finalize=finalize)
 
     def map(
@@ -261,7 +264,7 @@ class _Bands:
         """Map a function that gives float64 blocks of ``n_more`` rows more than the bands have."""
         rows = tuple(count + n_more for count in self.rows)
         return map_block(
-            func,
+            partial(on_one_blas_thread, func),
             self._read(small),
             *small,
             dtype=np.float64,

@@ -43,6 +43,7 @@ CHUNKSTORE_FLOORS = {
     "chunkstore.types": 0,
     "chunkstore.options": 0,
     "chunkstore.dtypes": 1,
+    "chunkstore.dtypes.*": 1,
     "chunkstore.casting": 1,
     "chunkstore.chunk_grid": 1,
     "chunkstore.empty": 1,
@@ -57,8 +58,10 @@ CHUNKSTORE_FLOORS = {
     "chunkstore.stores.*": 2,
     "chunkstore.pipeline": 3,
     "chunkstore.layout": 4,
+    "chunkstore.workers": 3,
+    "chunkstore.batch": 4,
     "chunkstore.sharding": 4,
-    "chunkstore._kernel": 5,
+    "chunkstore._kernel": 3,
     "chunkstore.documents": 5,
     "chunkstore.engine": 5,
     "chunkstore.resizing": 5,
@@ -74,6 +77,7 @@ CHUNKSTORE_FLOORS = {
 }
 
 DASK_FLOORS = {
+    "dask_integration.blas": 0,
     "dask_integration.chunks": 0,
     "dask_integration.factors": 0,
     "dask_integration.kernels": 0,
@@ -108,6 +112,11 @@ DASK_FLOORS = {
 }
 
 SAME_FLOOR = {
+    # Only the table sees all families of data types.
+    "chunkstore.dtypes": ("chunkstore.dtypes.*",),
+    "chunkstore.dtypes.table": ("chunkstore.dtypes.*",),
+    "chunkstore.dtypes.*": ("chunkstore.dtypes.base",),
+    "chunkstore.casting": ("chunkstore.dtypes",),
     "chunkstore.options": ("chunkstore.errors",),
     # Metadata documents are made of the other facts.
     "chunkstore.metadata": ("chunkstore.metadata.*", "chunkstore.keys"),
@@ -122,7 +131,6 @@ SAME_FLOOR = {
     "chunkstore.codecs.*": ("chunkstore.codecs.base",),
     "chunkstore.stores.resolve": ("chunkstore.stores.*",),
     "chunkstore.stores.*": ("chunkstore.stores.base",),
-    "chunkstore.engine": ("chunkstore._kernel",),
     "chunkstore.layout": ("chunkstore.sharding",),
     "chunkstore.resizing": ("chunkstore.documents", "chunkstore.engine"),
     "dask_integration.pca_job": ("dask_integration.genotypes",),
@@ -143,22 +151,24 @@ FOREIGN = {
     # One store, one file.
     "fsspec": ("chunkstore.stores.fsspec",),
     "obstore": ("chunkstore.stores.obstore",),
+    "zipfile": ("chunkstore.stores.zip",),
     # One compressor, one file; `codecs.numcodecs` is for those that have no file of their own.
     "numcodecs": (
         "chunkstore.codecs.blosc",
         "chunkstore.codecs.numcodecs",
+        "chunkstore.codecs.numcodecs_objects",
         "chunkstore.codecs.vlen_*",
         "chunkstore.codecs.zstd",
     ),
     "numcodecs.blosc": ("chunkstore.codecs.blosc",),
     "numcodecs.zstd": ("chunkstore.codecs.zstd",),
     "numcodecs.vlen": ("chunkstore.codecs.vlen_*",),
-    "zlib": ("chunkstore.codecs.gzip", "chunkstore.codecs.zlib"),
+    "zlib": ("chunkstore.codecs.gzip", "chunkstore.codecs.zlib", "chunkstore.stores.zip"),
     "gzip": ("chunkstore.codecs.gzip",),
     "bz2": ("chunkstore.codecs.bz2",),
     "lzma": ("chunkstore.codecs.lzma",),
     "google_crc32c": ("chunkstore.codecs.crc32c",),
-    "ml_dtypes": ("chunkstore.dtypes",),
+    "ml_dtypes": ("chunkstore.dtypes.small",),
     # Block arithmetic, plans, kernels and the xarray reader work without dask.
     "dask": DASK_MODULES,
     # One folder knows how a graph is made.

@@ -13,6 +13,39 @@ What an array-to-array codec does to the shape, data type and fill value of a ch
 ``resolve``; the pipeline threads a `ChunkSpec` through the list with it, so that each codec knows
 what it is given.
 
+A codec of your own is a class derived from one of the three, as in each file of this folder:
+
+>>> import chunkstore
+>>> @dataclass(frozen=True)
+... class Xor(BytesBytesCodec):
+...     """Flip the bits that are set in a key."""
+...
+...     name = "example.xor"
+...     key: int = 255
+...
+...     @classmethod
+...     def from_configuration(cls, configuration, spec):
+...         check_keys(cls.name, configuration, required=("key",))
+...         return cls(integer(cls.name, configuration, "key", 0, 255))
+...
+...     def configuration(self):
+...         return {"key": self.key}
+...
+...     def encode(self, data):
+...         return (as_bytes(data) ^ self.key).data
+...
+...     def decode(self, data, *, limit=None, out=None):
+...         return (as_bytes(data) ^ self.key).data
+>>> store = chunkstore.MemoryStore()
+>>> made = chunkstore.create_array(store, data=np.arange(4), compressors=Xor(7))
+>>> chunkstore.open_array(store, options=chunkstore.Options(codecs=(Xor,)))[1:]
+array([1, 2, 3])
+
+A package makes its codec known to all who install it, without the option, by an entry point::
+
+    [project.entry-points."chunkstore.codecs"]
+    "example.xor" = "my_package:Xor"
+
 Source: Zarr v3 core, "Codecs".
 """
 
@@ -28,6 +61,7 @@ import numpy as np
 
 from chunkstore.dtypes import DataType, from_numpy
 from chunkstore.errors import ChecksumError, CodecError, InvalidArgumentError
+from chunkstore.options import Options
 from chunkstore.types import Buffer, NDArray, Shape
 
 __all__ = [
@@ -40,8 +74,10 @@ __all__ = [
     "TypedFilter",
     "as_bytes",
     "check_keys",
+    "check_limit",
     "check_typed",
     "choice",
+    "component",
     "decode_members",
     "integer",
     "integer_limits",
@@ -49,6 +85,8 @@ __all__ = [
     "is_integer",
     "numpy_dtype",
 ]
+
+_DEFAULT_OPTIONS = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +101,14 @@ class ChunkSpec:
         Type of the elements.
     fill_value : scalar
         What elements are that were never written, as they are at this place.
-    codecs : tuple of type
-        Codec classes of the user, which are known here beside those of the table.
+    options : Options
+        Run settings of the handle; a codec may heed them, never to change what bytes mean.
     """
 
     shape: Shape
     data_type: DataType
     fill_value: Any
-    codecs: tuple[type[Any], ...] = ()
+    options: Options = _DEFAULT_OPTIONS
 
     @property
     def n_elements(self) -> int:
@@ -240,6 +278,12 @@ def integer(name: str, configuration: Mapping[str, Any], key: str, least: int, m
     return value
 
 
+def check_limit(name: str, n_bytes: int, limit: int | None) -> None:
+    """Refuse to decode to more bytes than a codec was told to expect."""
+    if limit is not None and n_bytes > limit:
+        raise CodecError(f"{name} decodes to {n_bytes} bytes, more than the {limit} expected")
+
+
 def choice(
     name: str, configuration: Mapping[str, Any], key: str, words: Sequence[str], default: str
 ) -> str:
@@ -280,6 +324,19 @@ def is_integer(data_type: DataType) -> bool:
 def is_float(data_type: DataType) -> bool:
     """Whether a data type is one of real floats, ``float4_e2m1fn`` to ``float64``."""
     return re.fullmatch(r"b?float\d+(_\w+)?", data_type.name) is not None
+
+
+def component(data_type: DataType) -> str:
+    """Give the name of the real type that an element is made of: half of a complex one.
+
+    Examples
+    --------
+    >>> component(from_numpy("complex64")), component(from_numpy("int16"))
+    ('float32', 'int16')
+    """
+    if data_type.name in ("complex64", "complex128"):
+        return f"float{data_type.dtype.itemsize * 4}"
+    return data_type.name.removeprefix("complex_")
 
 
 def integer_limits(data_type: DataType) -> tuple[int, int]:
@@ -417,6 +474,7 @@ class Checksum32(BytesBytesCodec):
             raise CodecError(f"{self.name} needs at least 4 bytes, got {view.nbytes}")
         at_start = self.location == "start"
         content, last = (view[4:], view[:4]) if at_start else (view[:-4], view[-4:])
+        check_limit(self.name, content.nbytes, limit)
         stored, computed = int.from_bytes(last.tobytes(), "little"), self.checksum(content)
         if computed != stored:
             raise ChecksumError(

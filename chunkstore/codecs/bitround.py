@@ -7,6 +7,9 @@ the prefix, zarrs both.
 .. code-block:: json
 
     {"name": "bitround", "configuration": {"keepbits": 10}}
+
+.. code-block:: json
+
     {"name": "numcodecs.bitround", "configuration": {"keepbits": 10}}
 
 Of floats the mantissa is rounded to ``keepbits`` bits, ties to even; of whole numbers the
@@ -29,6 +32,7 @@ from chunkstore.codecs.base import (
     ArrayArrayCodec,
     ChunkSpec,
     check_keys,
+    component,
     integer,
     is_integer,
 )
@@ -39,8 +43,6 @@ from chunkstore.types import NDArray
 __all__ = ["BitroundCodec", "NumcodecsBitroundCodec"]
 
 _MANTISSA_BITS = {"float16": 10, "float32": 23, "float64": 52, "bfloat16": 7}
-_MANTISSA_OF_HALF = {8: 23, 16: 52}
-"""Of the floats that a complex number of so many bytes is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class BitroundCodec(ArrayArrayCodec):
             return _round_whole(array, self.keepbits)
         if self.keepbits >= mantissa:
             return array
-        n_bytes = array.dtype.itemsize // (2 if array.dtype.kind == "c" else 1)
+        is_complex = spec.data_type.name.startswith("complex")
+        n_bytes = array.dtype.itemsize // (2 if is_complex else 1)
         bits = array.reshape(-1).view(f"u{n_bytes}")
         rounded = _round_mantissa(bits, mantissa - self.keepbits, mantissa)
         return rounded.view(array.dtype).reshape(array.shape)
@@ -102,13 +105,11 @@ class BitroundCodec(ArrayArrayCodec):
 
     @staticmethod
     def _mantissa_bits(data_type: DataType) -> int | None:
-        if data_type.dtype.kind == "c":
-            return _MANTISSA_OF_HALF[data_type.dtype.itemsize]
-        return _MANTISSA_BITS.get(data_type.name)
+        return _MANTISSA_BITS.get(component(data_type))
 
     @classmethod
     def _takes_whole(cls, data_type: DataType) -> bool:
-        kind = data_type.dtype.kind
+        kind = data_type.dtype.kind if data_type.is_fixed_size else "T"
         return kind in "mM" or (kind in "iu" and is_integer(data_type))
 
 
@@ -160,7 +161,7 @@ def _round_whole(array: NDArray, keepbits: int) -> NDArray:
         largest = np.iinfo(whole.dtype).max
         up &= kept <= unsigned.type(largest) - step
         rounded = np.where(up, kept + step, kept)
-        signed = np.where(negative, unsigned.type(0) - rounded, rounded)
+        signed: NDArray = np.where(negative, unsigned.type(0) - rounded, rounded)
     return signed.view(array.dtype).reshape(array.shape)
 
 

@@ -25,6 +25,9 @@ from chunkstore.types import Buffer, NDArray
 
 __all__ = ["BloscCodec"]
 
+LIBRARY: str | None = blosc.__file__
+"""The shared library whose C functions the compiled kernel borrows."""
+
 _CNAMES = ("lz4", "lz4hc", "blosclz", "zstd", "snappy", "zlib")
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _HEADER_BYTES = 16

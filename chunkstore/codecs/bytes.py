@@ -6,12 +6,13 @@ Floor 2. Array to bytes. Name in v3: ``bytes``; in v2: the first character of th
 
     {"name": "bytes", "configuration": {"endian": "little"}}
 
+Which bytes an element has, and which of its bits mean nothing, is the data type's business.
+
 Source: Zarr v3 core codecs, "bytes".
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -32,7 +33,8 @@ class BytesCodec(ArrayBytesCodec):
     Parameters
     ----------
     endian : {"little", "big"}, optional
-        Byte order of elements longer than a byte; None only where there are none.
+        Byte order of elements longer than a byte. None where there are none, and where old writers
+        left it out, who meant little-endian.
 
     Examples
     --------
@@ -56,7 +58,7 @@ class BytesCodec(ArrayBytesCodec):
             raise CodecError(
                 f"bytes cannot hold {spec.data_type.name}: its elements vary in length"
             )
-        if endian is None and spec.data_type.needs_byte_order:
+        if endian is None and not spec.data_type.may_omit_byte_order:
             raise CodecError(
                 f'bytes needs "endian" for {spec.data_type.name}: its elements are longer than '
                 f"a byte"
@@ -69,15 +71,15 @@ class BytesCodec(ArrayBytesCodec):
 
     def encoded_nbytes(self, spec: ChunkSpec) -> int:
         """Give the length: elements times bytes per element."""
-        return spec.n_elements * spec.data_type.dtype.itemsize
+        return spec.n_elements * spec.data_type.stored_nbytes
 
     def is_plain(self, spec: ChunkSpec) -> bool:
-        """Whether the declared byte order is this machine's."""
-        return self.endian in (None, sys.byteorder) or not spec.data_type.needs_byte_order
+        """Whether the declared byte order is this machine's, and every bit has a meaning."""
+        return spec.data_type.is_stored_plain(self._order)
 
     def encode(self, array: NDArray, spec: ChunkSpec) -> Buffer:
         """Give the elements' bytes: a view of a C-contiguous array in this byte order."""
-        stored = array if self.is_plain(spec) else array.astype(self._stored(spec))
+        stored = spec.data_type.to_stored(array, self._order)
         return as_bytes(np.ascontiguousarray(stored)).data
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray:
@@ -88,9 +90,8 @@ class BytesCodec(ArrayBytesCodec):
                 f"expected {self.encoded_nbytes(spec)} bytes for shape {spec.shape} of "
                 f"{spec.data_type.name}, got {array.nbytes}"
             )
-        stored = array.view(self._stored(spec)).reshape(spec.shape)
-        return stored if self.is_plain(spec) else stored.astype(spec.data_type.dtype)
+        return spec.data_type.from_stored(array, spec.shape, self._order)
 
-    def _stored(self, spec: ChunkSpec) -> np.dtype[Any]:
-        dtype = spec.data_type.dtype
-        return dtype if self.is_plain(spec) else dtype.newbyteorder("S")
+    @property
+    def _order(self) -> str:
+        return ">" if self.endian == "big" else "<"

@@ -56,6 +56,7 @@ _NO_SIGN_MAGNITUDE = ("fnuz", "fnu")
 _FLOAT64_PRECISION = 53
 _EXACT = 2**_FLOAT64_PRECISION
 """Up to here a float64 holds every whole number."""
+_OF_NUMPY = ("float16", "float32", "float64")
 _SMALL_BITS = {"bfloat16": 16}
 
 
@@ -243,7 +244,8 @@ def _round(values: NDArray, rounding: str) -> NDArray:
         return whole
     away = whole + np.where(np.abs(values - whole) >= 0.5, np.sign(values), 0)
     # A zero keeps its sign, which the sum has lost.
-    return np.copysign(away, values)
+    signed: NDArray = np.copysign(away, values)
+    return signed
 
 
 def _to_range(values: NDArray, target: DataType, out_of_range: str) -> NDArray:
@@ -302,7 +304,7 @@ class _FloatFormat(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _format_of(target: DataType) -> _FloatFormat:
-    if target.dtype.kind == "f":
+    if target.name in _OF_NUMPY:
         info = np.finfo(target.dtype)
         precision = int(info.nmant) + 1
         return _FloatFormat(
@@ -329,7 +331,7 @@ def _to_float(array: NDArray, target: DataType, rounding: str, out_of_range: str
     form = _format_of(target)
     rounded = array.astype(np.float64)
     _check_special(rounded, target, form)
-    if target.dtype.kind == "f" and rounding == "nearest-even":
+    if target.name in _OF_NUMPY and rounding == "nearest-even":
         # The processor's own rounding; numpy's types have infinities to show what does not fit.
         cast = array.astype(target.dtype)
         if not (np.isinf(cast) & np.isfinite(rounded)).any():
@@ -390,4 +392,5 @@ def _round_large(whole: NDArray, precision: int, rounding: str) -> NDArray:
     fraction = np.ldexp(seen.astype(np.float64), -(shift - excess).astype(np.int32))
     odd = (kept & np.uint64(1)).astype(np.float64)
     step = np.abs(_round(sign * (odd + fraction), rounding)) - odd
-    return sign * np.ldexp(kept.astype(np.float64) + step, shift.astype(np.int32))
+    rounded: NDArray = sign * np.ldexp(kept.astype(np.float64) + step, shift.astype(np.int32))
+    return rounded

@@ -1,10 +1,16 @@
 """``crc32c``: a checksum after the bytes, so that damage is found and never read as data.
 
-Floor 2. Bytes to bytes. Name in v3: ``crc32c``; in v2: ``{"id": "crc32c"}``.
+Floor 2. Bytes to bytes. Name in v3: ``crc32c``, and unregistered ``numcodecs.crc32c``, which may
+also come before the bytes; in v2: ``{"id": "crc32c"}``. zarr-python reads both, TensorStore and
+zarrs the first.
 
 .. code-block:: json
 
     {"name": "crc32c"}
+
+.. code-block:: json
+
+    {"name": "numcodecs.crc32c", "configuration": {"location": "start"}}
 
 Four bytes, little-endian, CRC-32C (Castagnoli). Source: Zarr v3 core codecs, "crc32c"; RFC 3720,
 appendix B.4.
@@ -12,16 +18,21 @@ appendix B.4.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import google_crc32c
 import numpy as np
 
-from chunkstore.codecs.base import BytesBytesCodec, as_bytes
+from chunkstore.codecs.base import BytesBytesCodec, Checksum32, as_bytes, check_limit
 from chunkstore.errors import ChecksumError, CodecError
 from chunkstore.types import Buffer, NDArray
 
-__all__ = ["Crc32cCodec"]
+__all__ = ["Crc32cCodec", "NumcodecsCrc32cCodec"]
+
+LIBRARY: str | None = getattr(sys.modules.get("google_crc32c._crc32c"), "__file__", None)
+"""The shared library whose C functions the compiled kernel borrows; None for the pure one."""
 
 _N_BYTES = 4
 
@@ -58,12 +69,26 @@ class Crc32cCodec(BytesBytesCodec):
             raise CodecError(f"crc32c needs at least {_N_BYTES} bytes, got {len(data)}")
         view = as_bytes(data)
         content, stored = view[:-_N_BYTES], int.from_bytes(view[-_N_BYTES:].tobytes(), "little")
+        check_limit(self.name, content.nbytes, limit)
         computed = _checksum(content)
         if computed != stored:
             raise ChecksumError(
                 f"checksum does not match: stored {stored:#010x}, computed {computed:#010x}"
             )
         return content.data
+
+
+@dataclass(frozen=True, slots=True)
+class NumcodecsCrc32cCodec(Checksum32):
+    """Store a CRC-32C before the bytes or after them."""
+
+    name = "numcodecs.crc32c"
+
+    default_location: ClassVar[Literal["start", "end"]] = "end"
+
+    def checksum(self, content: NDArray) -> int:
+        """Compute the checksum of bytes."""
+        return _checksum(content)
 
 
 def _checksum(content: NDArray) -> int:

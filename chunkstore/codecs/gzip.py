@@ -17,8 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, check_keys, integer
-from chunkstore.errors import CodecError
+from chunkstore.codecs.base import (
+    BytesBytesCodec,
+    ChunkSpec,
+    check_keys,
+    decode_members,
+    integer,
+)
 from chunkstore.types import Buffer, NDArray
 
 __all__ = ["GzipCodec"]
@@ -63,23 +68,8 @@ class GzipCodec(BytesBytesCodec):
         self, data: Buffer, *, limit: int | None = None, out: NDArray | None = None
     ) -> Buffer:
         """Decompress every member of the stream."""
-        parts: list[bytes] = []
-        total = 0
-        rest: Buffer = data
-        if not len(rest):
-            raise CodecError("gzip cannot decode: there are no bytes")
-        while len(rest):
-            member = zlib.decompressobj(_GZIP_CONTAINER)
-            room = 0 if limit is None else limit - total + 1
-            try:
-                part = member.decompress(rest, room)
-            except zlib.error as error:
-                raise CodecError(f"gzip cannot decode: {error}") from error
-            total += len(part)
-            if limit is not None and total > limit:
-                raise CodecError(f"gzip stream decodes to more than the {limit} bytes expected")
-            if not member.eof:
-                raise CodecError(f"gzip stream of {len(data)} bytes ends before its end mark")
-            parts.append(part)
-            rest = member.unused_data
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return decode_members("gzip", _start, data, limit=limit, unlimited=0)
+
+
+def _start() -> Any:
+    return zlib.decompressobj(_GZIP_CONTAINER)

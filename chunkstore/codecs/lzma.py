@@ -78,7 +78,7 @@ class LzmaCodec(BytesBytesCodec):
             lzma.LZMACompressor(made.format, made.check, made.preset, made._filters)
             made._start()
         except (lzma.LZMAError, ValueError, TypeError, OverflowError) as error:
-            raise CodecError(f"lzma cannot take {dict(configuration)!r}: {error}") from error
+            raise CodecError(f"{cls.name} cannot take {dict(configuration)!r}: {error}") from error
         return made
 
     def configuration(self) -> dict[str, Any]:
@@ -95,8 +95,8 @@ class LzmaCodec(BytesBytesCodec):
         return json.loads(self.filters_json)
 
     def encoded_bound(self, n_bytes: int) -> int:
-        """Add 3 bytes for each 64 KiB of stored blocks; headers and index are below 256."""
-        return n_bytes + n_bytes // 1024 + 256
+        """Allow for what cannot be compressed, which grows where there is no container."""
+        return 2 * n_bytes + 512
 
     def encode(self, data: Buffer) -> Buffer:
         """Compress into one stream."""

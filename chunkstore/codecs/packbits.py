@@ -13,6 +13,9 @@ in the highest bit of the second byte; the first byte counts the bits left over.
 
     {"name": "packbits", "configuration": {"padding_encoding": "first_byte", "first_bit": 0,
                                            "last_bit": 3}}
+
+.. code-block:: json
+
     {"name": "numcodecs.packbits"}
 
 Source: zarr-extensions, "packbits", in the order of bits that zarrs writes; numcodecs
@@ -22,6 +25,7 @@ documentation, "PackBits".
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -35,8 +39,8 @@ from chunkstore.codecs.base import (
     as_bytes,
     check_keys,
     choice,
+    component,
     integer,
-    is_float,
     is_integer,
 )
 from chunkstore.dtypes import DataType, from_numpy
@@ -200,23 +204,19 @@ class NumcodecsPackbitsCodec(ArrayArrayCodec):
 
 
 def _components(data_type: DataType) -> int:
-    return 2 if data_type.dtype.kind == "c" else 1
+    return 2 if data_type.name.startswith("complex") else 1
 
 
 def _bits(data_type: DataType) -> int:
     """Give the number of bits of a component of an element."""
     if data_type.name == "bool":
         return 1
-    kind, n_bytes = data_type.dtype.kind, data_type.dtype.itemsize
-    if is_integer(data_type):
-        return int(data_type.name.rpartition("int")[2])
-    if is_float(data_type) and n_bytes == 1:
-        return int(data_type.name.removeprefix("float").partition("_")[0])
-    if is_float(data_type) or kind in "mM":
-        return 8 * n_bytes
-    if kind == "c":
-        return 4 * n_bytes
-    raise CodecError(f"packbits cannot pack {data_type.name}")
+    if data_type.is_fixed_size and data_type.dtype.kind in "mM":
+        return 64
+    number = re.fullmatch(r"(?:u?int|b?float)(\d+)(?:_\w+)?", component(data_type))
+    if number is None:
+        raise CodecError(f"packbits cannot pack {data_type.name}")
+    return int(number[1])
 
 
 def _container(data_type: DataType) -> np.dtype[Any]:
@@ -232,7 +232,7 @@ def _signed(flat: NDArray, data_type: DataType, n_bits: int) -> NDArray:
     """Give the elements of unsigned components, with the sign in all the bits above the stored."""
     if is_integer(data_type) and not data_type.name.startswith("u"):
         shift = flat.dtype.itemsize * 8 - n_bits
-        signed = flat.view(f"i{flat.dtype.itemsize}")
+        signed: NDArray = flat.view(f"i{flat.dtype.itemsize}")
         signed = (signed << signed.dtype.type(shift)) >> signed.dtype.type(shift)
         if data_type.dtype.kind == "i":
             return signed

@@ -86,9 +86,8 @@ class ScaleOffsetCodec(ArrayArrayCodec):
             _check_range(edges, spec.data_type)
             # The result fits, so that arithmetic modulo its size cannot miss it.
             with np.errstate(over="ignore"):
-                return ((wide - wide.dtype.type(offset)) * wide.dtype.type(scale)).astype(
-                    array.dtype
-                )
+                product: NDArray = (wide - wide.dtype.type(offset)) * wide.dtype.type(scale)
+            return product.astype(array.dtype)
         with np.errstate(all="ignore"):
             scaled: NDArray = ((array - offset) * scale).astype(array.dtype, copy=False)
             lost = ~np.isfinite(scaled) & np.isfinite(array)
@@ -103,7 +102,8 @@ class ScaleOffsetCodec(ArrayArrayCodec):
         offset, scale = self._scalars(spec.data_type)
         if not is_integer(spec.data_type):
             with np.errstate(all="ignore"):
-                return ((array / scale) + offset).astype(array.dtype, copy=False)
+                real: NDArray = (array / scale) + offset
+            return real.astype(array.dtype, copy=False)
         wide = _wide(array)
         divisor = wide.dtype.type(scale)
         with np.errstate(all="ignore"):
@@ -111,7 +111,8 @@ class ScaleOffsetCodec(ArrayArrayCodec):
                 raise CodecError(f"scale_offset has values that are no multiples of {self.scale}")
             edges = [edge // int(scale) + int(offset) for edge in _edges(wide)]
             _check_range(edges, spec.data_type)
-            return ((wide // divisor) + wide.dtype.type(offset)).astype(array.dtype)
+            whole: NDArray = (wide // divisor) + wide.dtype.type(offset)
+        return whole.astype(array.dtype)
 
     def _scalars(self, data_type: DataType) -> tuple[Any, Any]:
         return (

@@ -18,7 +18,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, as_bytes, check_keys, integer
+from chunkstore.codecs.base import (
+    BytesBytesCodec,
+    ChunkSpec,
+    as_bytes,
+    check_keys,
+    check_limit,
+    integer,
+)
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
 
@@ -76,6 +83,7 @@ class ShuffleCodec(BytesBytesCodec):
     ) -> Buffer | NDArray:
         """Rearrange back, into `out` where its length is right."""
         view = self._checked(data)
+        check_limit(self.name, view.nbytes, limit)
         if self.elementsize <= 1:
             return view.data
         decoded = out if out is not None and out.nbytes == view.nbytes else np.empty_like(view)

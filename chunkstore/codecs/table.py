@@ -1,41 +1,97 @@
 """From a codec's name in a document to the codec, and from what a user gives to a document.
 
 Floor 2; the one file that sees every codec. The table is a literal: nothing registers itself.
+A name that is not in it is looked for among the classes that the user gave, then among the entry
+points of the group ``chunkstore.codecs`` that installed packages declare.
 
 Source: Zarr v3 core, "Codecs"; Zarr v2, "compressor" and "filters".
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import entry_points
 from typing import Any
 
-from chunkstore.codecs.base import ChunkSpec, Codec
+from chunkstore.codecs.astype import AsTypeCodec
+from chunkstore.codecs.base import ChunkSpec, Codec, TypedFilter, check_keys
+from chunkstore.codecs.bitround import BitroundCodec, NumcodecsBitroundCodec
 from chunkstore.codecs.blosc import BloscCodec
 from chunkstore.codecs.bytes import BytesCodec
-from chunkstore.codecs.crc32c import Crc32cCodec
+from chunkstore.codecs.bz2 import Bz2Codec
+from chunkstore.codecs.cast_value import CastValueCodec
+from chunkstore.codecs.categorize import CategorizeCodec
+from chunkstore.codecs.chain import make_chain
+from chunkstore.codecs.crc32c import Crc32cCodec, NumcodecsCrc32cCodec
+from chunkstore.codecs.delta import DeltaCodec
+from chunkstore.codecs.fixedscaleoffset import FixedScaleOffsetCodec
 from chunkstore.codecs.gzip import GzipCodec
+from chunkstore.codecs.lzma import LzmaCodec
 from chunkstore.codecs.numcodecs import NumcodecsBytesCodec
+from chunkstore.codecs.numcodecs_objects import JSON2Codec, MsgPack2Codec, PickleCodec
+from chunkstore.codecs.packbits import NumcodecsPackbitsCodec, PackbitsCodec
+from chunkstore.codecs.pcodec import PcodecCodec
+from chunkstore.codecs.quantize import QuantizeCodec
+from chunkstore.codecs.reshape import ReshapeCodec
+from chunkstore.codecs.scale_offset import ScaleOffsetCodec
+from chunkstore.codecs.shuffle import ShuffleCodec
 from chunkstore.codecs.transpose import TransposeCodec
+from chunkstore.codecs.vlen_bytes import VLenArrayCodec, VLenBytesCodec
 from chunkstore.codecs.vlen_utf8 import VLenUTF8Codec
+from chunkstore.codecs.zfpy import ZfpyCodec
+from chunkstore.codecs.zlib import Adler32Codec, Crc32Codec, ZlibCodec
 from chunkstore.codecs.zstd import ZstdCodec
 from chunkstore.errors import CodecError
-from chunkstore.metadata.model import CodecSpec
+from chunkstore.metadata.model import CodecSpec, extension_name_problem
+from chunkstore.metadata.v2 import FILTER_CHAIN
 
-__all__ = ["make", "spec_of"]
+__all__ = ["ENTRY_POINTS", "make", "spec_of"]
+
+ENTRY_POINTS = "chunkstore.codecs"
+"""Group of the entry points that name codec classes of other packages."""
 
 _TABLE: dict[str, type[Codec]] = {
+    "bitround": BitroundCodec,
     "blosc": BloscCodec,
     "bytes": BytesCodec,
+    "cast_value": CastValueCodec,
     "crc32c": Crc32cCodec,
     "gzip": GzipCodec,
+    "packbits": PackbitsCodec,
+    "reshape": ReshapeCodec,
+    "scale_offset": ScaleOffsetCodec,
     "transpose": TransposeCodec,
+    "vlen-bytes": VLenBytesCodec,
     "vlen-utf8": VLenUTF8Codec,
     "zstd": ZstdCodec,
+    "numcodecs.adler32": Adler32Codec,
+    "numcodecs.astype": AsTypeCodec,
+    "numcodecs.bitround": NumcodecsBitroundCodec,
+    "numcodecs.bz2": Bz2Codec,
+    "numcodecs.categorize": CategorizeCodec,
+    "numcodecs.crc32": Crc32Codec,
+    "numcodecs.crc32c": NumcodecsCrc32cCodec,
+    "numcodecs.delta": DeltaCodec,
+    "numcodecs.fixedscaleoffset": FixedScaleOffsetCodec,
+    "numcodecs.json2": JSON2Codec,
+    "numcodecs.lzma": LzmaCodec,
+    "numcodecs.msgpack2": MsgPack2Codec,
+    "numcodecs.packbits": NumcodecsPackbitsCodec,
+    "numcodecs.pcodec": PcodecCodec,
+    "numcodecs.pickle": PickleCodec,
+    "numcodecs.quantize": QuantizeCodec,
+    "numcodecs.shuffle": ShuffleCodec,
+    "numcodecs.vlen-array": VLenArrayCodec,
+    "numcodecs.zfpy": ZfpyCodec,
+    "numcodecs.zlib": ZlibCodec,
 }
 
 _PREFIX = "numcodecs."
 _SHUFFLE_WORDS = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle"}
+_DTYPE_KEYS = ("dtype", "astype", "encode_dtype", "decode_dtype")
+_SAME_IN_V2 = ("bitround", "crc32c", "gzip", "vlen-bytes", "vlen-utf8")
 
 
 def make(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
@@ -46,7 +102,8 @@ def make(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
     entry : CodecSpec
         Name and configuration.
     spec : ChunkSpec
-        What the codec will be given to encode.
+        What the codec will be given to encode; the classes in its options are known beside those
+        of the table, and before them.
 
     Returns
     -------
@@ -57,14 +114,60 @@ def make(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
     ------
     CodecError
         If the name is not known, or the configuration not valid.
+    MissingExtraError
+        If the codec needs a package that is not installed.
     """
+    if entry.name == FILTER_CHAIN:
+        return make_chain(entry.configuration, spec, _make_known)
+    codec = _make_known(entry, spec)
+    if isinstance(codec, TypedFilter):
+        _check_byte_order(codec, entry)
+    return codec
+
+
+def _make_known(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
+    given = {cls.name: cls for cls in spec.options.codecs}
+    if entry.name in given:
+        return _checked(given[entry.name].from_configuration(entry.configuration, spec), entry)
+    entry = _native(entry, spec) or entry
     if entry.name in _TABLE:
         return _TABLE[entry.name].from_configuration(entry.configuration, spec)
-    if entry.name.startswith(_PREFIX):
-        return _from_numcodecs(entry.name.removeprefix(_PREFIX), entry.configuration, spec)
+    installed = _installed(entry.name)
+    if installed is not None:
+        return _checked(installed.from_configuration(entry.configuration, spec), entry)
+    codec_id = entry.name.removeprefix(_PREFIX)
+    if codec_id != entry.name and (entry.must_understand or NumcodecsBytesCodec.knows(codec_id)):
+        return NumcodecsBytesCodec.from_id(codec_id, entry.configuration)
     if not entry.must_understand:
         return None
-    raise CodecError(f"codec {entry.name!r} is not known; known are {', '.join(_TABLE)}")
+    raise CodecError(
+        f"codec {entry.name!r} is not known; known are {', '.join(_TABLE)}. Install a package that "
+        f"declares it in the entry points {ENTRY_POINTS!r}, or pass Options(codecs=(Class,))"
+    )
+
+
+def _checked(codec: Any, entry: CodecSpec) -> Codec:
+    if not isinstance(codec, Codec):
+        raise CodecError(f"codec {entry.name!r} is a {type(codec).__name__}, not a Codec")
+    return codec
+
+
+@lru_cache(maxsize=64)
+def _installed(name: str) -> type[Codec] | None:
+    """Load the class that an installed package declares under a name, if one does."""
+    points = {point.value: point for point in entry_points(group=ENTRY_POINTS, name=name)}
+    if len(points) > 1:
+        raise CodecError(f"codec {name!r} is declared by several packages: {', '.join(points)}")
+    for value, point in points.items():
+        try:
+            cls = point.load()
+        # Loading runs another package's code, which may fail in any way.
+        except Exception as error:
+            raise CodecError(f"codec {name!r} cannot be loaded from {value!r}: {error}") from error
+        if not (isinstance(cls, type) and issubclass(cls, Codec)):
+            raise CodecError(f"codec {name!r}: {value!r} is no class derived from Codec")
+        return cls
+    return None
 
 
 def spec_of(codec: Any, *, zarr_format: int, spec: ChunkSpec) -> CodecSpec:
@@ -79,15 +182,17 @@ def spec_of(codec: Any, *, zarr_format: int, spec: ChunkSpec) -> CodecSpec:
         If it is none of these, or if version 2 has no name for it.
     """
     entry = _as_given(codec)
-    if zarr_format == 3:
-        native = _native_configuration(entry, spec)
-        return entry if native is None else native
-    return _to_v2(entry)
+    entry = entry._replace(configuration=_as_json(entry))
+    if zarr_format == 2:
+        return _to_v2(entry)
+    entry = _native(entry, spec) or _little_endian(entry)
+    problem = extension_name_problem(entry.name)
+    if problem is not None:
+        raise CodecError(f"the name of a codec {problem}")
+    return entry
 
 
 def _as_given(codec: Any) -> CodecSpec:
-    if isinstance(codec, NumcodecsBytesCodec):
-        return CodecSpec(_PREFIX + codec.codec.codec_id, codec.configuration())
     if isinstance(codec, Codec):
         return CodecSpec(codec.name, codec.configuration())
     if hasattr(codec, "codec_id") and hasattr(codec, "get_config"):
@@ -97,7 +202,7 @@ def _as_given(codec: Any) -> CodecSpec:
     if isinstance(codec, str):
         return CodecSpec(codec, {})
     if isinstance(codec, Mapping) and isinstance(codec.get("name"), str):
-        return CodecSpec(codec["name"], dict(codec.get("configuration", {})))
+        return CodecSpec(codec["name"], dict(codec.get("configuration") or {}))
     if isinstance(codec, Mapping) and isinstance(codec.get("id"), str):
         rest = {key: value for key, value in codec.items() if key != "id"}
         return CodecSpec(_PREFIX + codec["id"], rest)
@@ -107,34 +212,67 @@ def _as_given(codec: Any) -> CodecSpec:
     )
 
 
-def _from_numcodecs(codec_id: str, configuration: Mapping[str, Any], spec: ChunkSpec) -> Codec:
-    native = _native_configuration(CodecSpec(_PREFIX + codec_id, configuration), spec)
-    if native is not None:
-        return _TABLE[native.name].from_configuration(native.configuration, spec)
-    return NumcodecsBytesCodec.from_id(codec_id, configuration)
+def _as_json(entry: CodecSpec) -> dict[str, Any]:
+    """Give the configuration as it reads when it comes back from a document."""
+    try:
+        configuration: dict[str, Any] = json.loads(json.dumps(entry.configuration, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise CodecError(f"the configuration of {entry.name} is not JSON: {error}") from error
+    return configuration
 
 
-def _native_configuration(entry: CodecSpec, spec: ChunkSpec) -> CodecSpec | None:
+def _check_byte_order(codec: TypedFilter, entry: CodecSpec) -> None:
+    """Refuse big-endian types in version 3, where elements have no byte order to see.
+
+    zarr-python swaps the bytes of every element there and back, so its data would be read wrong.
+    """
+    if ">" in (codec.dtype.str[0], codec.astype.str[0]):
+        raise CodecError(f"{entry.name} has no byte order in version 3; write '<' in its types")
+
+
+def _little_endian(entry: CodecSpec) -> CodecSpec:
+    """Say the types of a numcodecs filter without the byte order that version 2 gave them."""
+    if not entry.name.startswith(_PREFIX):
+        return entry
+    configuration = dict(entry.configuration)
+    for key in _DTYPE_KEYS:
+        value = configuration.get(key)
+        if isinstance(value, str) and value.startswith(">"):
+            configuration[key] = "<" + value[1:]
+    return entry._replace(configuration=configuration)
+
+
+def _native(entry: CodecSpec, spec: ChunkSpec) -> CodecSpec | None:
     """Say a numcodecs configuration in the words of version 3, where it has the codec.
 
-    The bytes are the same either way; ours decode into a given destination.
+    The bytes are the same either way.
     """
     configuration = dict(entry.configuration)
     if entry.name == _PREFIX + "gzip":
+        check_keys(entry.name, configuration, optional=("level",))
         return CodecSpec("gzip", {"level": configuration.get("level", 1)})
-    if entry.name == _PREFIX + "crc32c" and not configuration:
+    if entry.name == _PREFIX + "crc32c" and configuration.get("location", "end") == "end":
+        check_keys(entry.name, configuration, optional=("location",))
         return CodecSpec("crc32c", {})
     if entry.name == _PREFIX + "zstd":
+        check_keys(entry.name, configuration, optional=("level", "checksum"))
         checksum = configuration.get("checksum", False)
         return CodecSpec("zstd", {"level": configuration.get("level", 0), "checksum": checksum})
-    if entry.name != _PREFIX + "blosc":
-        return None
+    if entry.name == _PREFIX + "blosc":
+        return _native_blosc(entry.name, configuration, spec)
+    return None
+
+
+def _native_blosc(name: str, configuration: Mapping[str, Any], spec: ChunkSpec) -> CodecSpec:
+    check_keys(
+        name, configuration, optional=("cname", "clevel", "shuffle", "typesize", "blocksize")
+    )
     shuffle = configuration.get("shuffle", 1)
     itemsize = spec.data_type.dtype.itemsize if spec.data_type.is_fixed_size else 1
     if shuffle == -1:
         shuffle = 2 if itemsize == 1 else 1
-    if shuffle not in _SHUFFLE_WORDS:
-        raise CodecError(f"blosc takes for 'shuffle' -1, 0, 1 or 2, got {shuffle!r}")
+    if isinstance(shuffle, bool) or shuffle not in (0, 1, 2):
+        raise CodecError(f"blosc takes for 'shuffle' -1, 0, 1 or 2, got {shuffle!r}", key="shuffle")
     return CodecSpec(
         "blosc",
         {
@@ -161,6 +299,6 @@ def _to_v2(entry: CodecSpec) -> CodecSpec:
         # Readers older than the option fail on the key, even when it is false.
         if not configuration.get("checksum", False):
             configuration.pop("checksum", None)
-    elif entry.name not in ("gzip", "crc32c", "vlen-utf8"):
+    elif entry.name not in _SAME_IN_V2:
         raise CodecError(f"Zarr version 2 has no codec {entry.name!r}; use zarr_format=3")
     return CodecSpec(_PREFIX + entry.name, configuration)

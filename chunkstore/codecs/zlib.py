@@ -7,7 +7,13 @@ zarr-python reads all three, zarrs ``numcodecs.zlib``, TensorStore ``{"id": "zli
 .. code-block:: json
 
     {"name": "numcodecs.zlib", "configuration": {"level": 1}}
+
+.. code-block:: json
+
     {"name": "numcodecs.crc32", "configuration": {"location": "end"}}
+
+.. code-block:: json
+
     {"name": "numcodecs.adler32"}
 
 Source: numcodecs documentation, "Zlib", "CRC32", "Adler32"; RFC 1950.
@@ -96,7 +102,7 @@ class Crc32Codec(Checksum32):
 
     def checksum(self, content: NDArray) -> int:
         """Compute the checksum of bytes."""
-        return zlib.crc32(content)
+        return zlib.crc32(content.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +113,4 @@ class Adler32Codec(Checksum32):
 
     def checksum(self, content: NDArray) -> int:
         """Compute the checksum of bytes."""
-        return zlib.adler32(content)
+        return zlib.adler32(content.data)

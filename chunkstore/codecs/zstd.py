@@ -26,6 +26,9 @@ from chunkstore.types import Buffer, NDArray
 
 __all__ = ["ZstdCodec"]
 
+LIBRARY: str | None = zstd.__file__
+"""The shared library whose C functions the compiled kernel borrows."""
+
 _MAGIC = 0xFD2FB528
 _SKIPPABLE_MAGIC = 0x184D2A50
 _CHECKSUM_FLAG, _CHECKSUM_BYTES = 4, 4

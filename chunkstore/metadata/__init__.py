@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import join
 from chunkstore.metadata import consolidated, text, v2, v3
 from chunkstore.metadata.consolidated import Entry
@@ -40,11 +41,19 @@ __all__ = [
 NodeMetadata = ArrayMetadata | GroupMetadata
 
 
+def check_format(zarr_format: object) -> None:
+    """Raise `InvalidArgumentError` for a format that is neither 2 nor 3."""
+    if isinstance(zarr_format, bool) or zarr_format not in (2, 3):
+        raise InvalidArgumentError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
+
+
 def document_keys(path: str, *, zarr_format: int | None = None) -> tuple[str, ...]:
     """Give the keys of all documents that may say what the node at `path` is.
 
     In the order to ask for them: version 3 first. `zarr_format` leaves the other format out.
     """
+    if zarr_format is not None:
+        check_format(zarr_format)
     names: tuple[str, ...] = ()
     if zarr_format != 2:
         names += (v3.DOCUMENT,)
@@ -147,7 +156,13 @@ class ConsolidatedCopy:
         entry = self.entries.get(join(self.base, path))
         if entry is None:
             return None
-        return _parse(entry, self.where, Problems(entry.below), check)
+        problems = Problems(entry.below)
+        metadata = _parse(entry, self.where, problems, check)
+        if check is not None and isinstance(metadata, ArrayMetadata):
+            # Found later, they would be laid to the array's own document.
+            problems.extend(check(metadata))
+            problems.raise_if_any(self.where)
+        return metadata
 
     def names(self) -> Iterator[str]:
         """Iterate over the names directly below the group, in sorted order."""

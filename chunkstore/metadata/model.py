@@ -47,7 +47,7 @@ MAX_EXTENT = 2**63 - 1
 _MOST_LINES = 50
 """Problems that the message of one error lists; the error itself keeps all of them."""
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_.][\w.-]*")
+_PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*")
 _EXTENSION_NAME = re.compile(r"[a-z][a-z0-9._-]+")
 _URI_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:.")
 

@@ -4,8 +4,8 @@ Floor 1. What version 2 says with ``order``, ``filters``, ``dtype`` and ``compre
 list of codecs, as in version 3, and is taken apart again to be written:
 
     order "F"           transpose with the axes reversed
-    filters             numcodecs.<id>, array to array
-    dtype ">i4"         bytes, endian big        (``vlen-utf8`` for text among the filters)
+    dtype ">i4"         bytes, endian big        (for "|O" the filter that turns objects to bytes)
+    filters             with the line above, one entry from array to bytes
     compressor          numcodecs.<id>, bytes to bytes
 
 Source: Zarr v2 specification, "Arrays" and "Hierarchies".
@@ -35,6 +35,7 @@ from chunkstore.types import Shape
 __all__ = [
     "ARRAY_DOCUMENT",
     "ATTRIBUTES_DOCUMENT",
+    "FILTER_CHAIN",
     "GROUP_DOCUMENT",
     "array_document",
     "codec_list",
@@ -42,6 +43,7 @@ __all__ = [
     "parse_array",
     "parse_group",
     "problem_path",
+    "with_serializer",
 ]
 
 ARRAY_DOCUMENT = ".zarray"
@@ -49,7 +51,29 @@ GROUP_DOCUMENT = ".zgroup"
 ATTRIBUTES_DOCUMENT = ".zattrs"
 
 NUMCODECS_PREFIX = "numcodecs."
-TEXT_FILTER = "vlen-utf8"
+
+OBJECT_FILTERS = {
+    "numcodecs.categorize": "numcodecs.categorize",
+    "numcodecs.json2": "numcodecs.json2",
+    "numcodecs.msgpack2": "numcodecs.msgpack2",
+    "numcodecs.pickle": "numcodecs.pickle",
+    "numcodecs.vlen-array": "numcodecs.vlen-array",
+    "numcodecs.vlen-bytes": "vlen-bytes",
+    "numcodecs.vlen-utf8": "vlen-utf8",
+}
+"""Filter that turns elements, also those that are objects, into bytes -> our codec."""
+
+_KEEP_SHAPE = ("numcodecs.json2", "numcodecs.msgpack2", "numcodecs.pickle")
+"""Codecs that store the shape of a chunk beside its elements, as numpy sees them: zarr-python 2
+wrote them so whatever the order, and then could not read those of order "F"."""
+
+FILTER_CHAIN = "numcodecs filters"
+"""Name of the entry that holds an array's filters; no name of version 3, which have no spaces."""
+
+_SERIALIZERS = ("bytes", FILTER_CHAIN, *OBJECT_FILTERS.values())
+_OF_NUMBERS = ("astype", "bitround", "delta", "fixedscaleoffset", "packbits", "pcodec", "quantize",
+               "zfpy")  # fmt: skip
+"""Codecs that are given elements, not bytes; where one is the compressor it ends the chain."""
 
 _REQUIRED = ("chunks", "compressor", "dtype", "fill_value", "filters", "order", "shape")
 _KNOWN = frozenset((*_REQUIRED, "zarr_format", "dimension_separator"))
@@ -93,7 +117,8 @@ def parse_array(
     filters = _filters(document, problems)
     compressor = _numcodec(document.get("compressor"), "compressor", problems)
     codecs_are_read = before == len(problems.found)
-    data_type, fill_value, byte_order = _type_and_fill(document, filters, problems)
+    object_filter = _object_filter(filters, compressor)
+    data_type, fill_value, byte_order = _type_and_fill(document, object_filter, problems)
     if shape is None or chunk_shape is None or data_type is None:
         problems.raise_if_any(where)
     assert shape is not None and chunk_shape is not None and data_type is not None
@@ -142,19 +167,44 @@ def codec_list(
     byte_order: str | None,
 ) -> tuple[CodecSpec, ...]:
     """Put what version 2 keeps apart into one list of codecs, in the order of encoding."""
-    codecs: list[CodecSpec] = []
-    if order == "F" and ndim > 1:
-        codecs.append(CodecSpec("transpose", {"order": list(range(ndim))[::-1]}))
-    codecs.extend(spec for spec in filters if not _is_text(spec))
-    if any(map(_is_text, filters)):
-        codecs.append(CodecSpec(TEXT_FILTER, {}))
+    object_filter = _object_filter(filters, compressor)
+    if object_filter is not None:
+        serializer = CodecSpec(OBJECT_FILTERS[object_filter.name], object_filter.configuration)
     elif byte_order is None:
-        codecs.append(CodecSpec("bytes", {}))
+        serializer = CodecSpec("bytes", {})
     else:
-        codecs.append(CodecSpec("bytes", {"endian": "big" if byte_order == ">" else "little"}))
-    if compressor is not None:
+        serializer = CodecSpec("bytes", {"endian": "big" if byte_order == ">" else "little"})
+    codecs: list[CodecSpec] = []
+    if order == "F" and ndim > 1 and serializer.name not in _KEEP_SHAPE:
+        codecs.append(CodecSpec("transpose", {"order": list(range(ndim))[::-1]}))
+    others = tuple(spec for spec in filters if spec is not object_filter)
+    compressor = None if compressor is object_filter else compressor
+    takes_numbers = compressor is not None and _numcodec_id(compressor) in _OF_NUMBERS
+    if others or takes_numbers:
+        last = compressor if takes_numbers else None
+        chain = {"serializer": serializer, "filters": others, "compressor": last}
+        serializer = CodecSpec(FILTER_CHAIN, chain)
+    codecs.append(serializer)
+    if compressor is not None and not takes_numbers:
         codecs.append(compressor)
     return tuple(codecs)
+
+
+def with_serializer(
+    data_type: dtypes.DataType, filters: tuple[CodecSpec, ...]
+) -> tuple[CodecSpec, ...]:
+    """Add the filter that turns elements into bytes, where a type needs one and none is given.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If version 2 has no such type, or if several filters would do.
+    """
+    data_type.to_v2()
+    if data_type.is_fixed_size or any(spec.name in OBJECT_FILTERS for spec in filters):
+        return filters
+    name = NUMCODECS_PREFIX + data_type.default_serializer.removeprefix(NUMCODECS_PREFIX)
+    return (CodecSpec(name, data_type.serializer_configuration()), *filters)
 
 
 def array_document(metadata: ArrayMetadata) -> dict[str, Any]:
@@ -163,11 +213,14 @@ def array_document(metadata: ArrayMetadata) -> dict[str, Any]:
     transposed = bool(codecs) and codecs[0].name == "transpose"
     order = "F" if transposed else "C"
     at = _serializer_index(codecs)
-    filters = [_numcodec_document(spec) for spec in codecs[transposed:at]]
-    byte_order = ">" if codecs[at].configuration.get("endian") == "big" else "<"
-    if codecs[at].name == TEXT_FILTER:
-        filters.append({"id": TEXT_FILTER})
-    after = codecs[at + 1 :]
+    serializer, filters, after = codecs[at], [], codecs[at + 1 :]
+    if serializer.name == FILTER_CHAIN:
+        chain = serializer.configuration
+        serializer, filters = chain["serializer"], list(map(_numcodec_document, chain["filters"]))
+        after = after or [spec for spec in (chain["compressor"],) if spec is not None]
+    byte_order = ">" if serializer.configuration.get("endian") == "big" else "<"
+    if serializer.name != "bytes":
+        filters.insert(0, _numcodec_document(serializer))
     fill = metadata.fill_value
     assert isinstance(metadata.grid, RegularGrid), "version 2 has no other grid"
     return {
@@ -175,7 +228,7 @@ def array_document(metadata: ArrayMetadata) -> dict[str, Any]:
         "shape": list(metadata.shape),
         "chunks": list(metadata.grid.chunk_shape),
         "dtype": metadata.data_type.to_v2(byte_order),
-        "fill_value": None if fill is None else metadata.data_type.fill_to_json(fill),
+        "fill_value": None if fill is None else metadata.data_type.fill_to_v2(fill, byte_order),
         "order": order,
         "filters": filters or None,
         "dimension_separator": metadata.key_encoding.separator,
@@ -200,17 +253,17 @@ def problem_path(metadata: ArrayMetadata, path: str) -> str:
         return path
     at, rest = int(match[1]), match[2]
     serializer = _serializer_index(metadata.codecs)
-    first = int(metadata.codecs[0].name == "transpose")
+    if at == serializer and metadata.codecs[at].name in OBJECT_FILTERS.values():
+        return f"filters[0]{rest}"
     if at == serializer:
-        return "dtype"
-    if at > serializer:
-        return f"compressor{rest}"
-    return f"filters[{at - first}]{rest}" if at >= first else "order"
+        # Filters are part of how elements become bytes; each problem says which of them it is.
+        return rest[1:] if metadata.codecs[at].name == FILTER_CHAIN and rest else "dtype"
+    return f"compressor{rest}" if at > serializer else "order"
 
 
 def _serializer_index(codecs: Sequence[CodecSpec]) -> int:
     """Give the place of the codec from array to bytes in a list made by `codec_list`."""
-    return next(i for i, spec in enumerate(codecs) if spec.name in ("bytes", TEXT_FILTER))
+    return next(i for i, spec in enumerate(codecs) if spec.name in _SERIALIZERS)
 
 
 def _chunk_shape(
@@ -232,23 +285,25 @@ def _chunk_shape(
 
 
 def _type_and_fill(
-    document: Mapping[str, Any], filters: tuple[CodecSpec, ...], problems: Problems
+    document: Mapping[str, Any], object_filter: CodecSpec | None, problems: Problems
 ) -> tuple[dtypes.DataType | None, Any, str | None]:
     if "dtype" not in document:
         return None, None, None
-    if document["dtype"] == "|O" and any(map(_is_text, filters)):
-        data_type, byte_order = dtypes.from_numpy(str), None
-    else:
-        try:
-            data_type, byte_order = dtypes.from_v2(document["dtype"])
-        except InvalidArgumentError as error:
-            problems.add("dtype", str(error))
-            return None, None, None
+    name, configuration, _ = object_filter or CodecSpec("", {})
+    try:
+        data_type, byte_order = dtypes.from_v2(
+            document["dtype"],
+            object_codec=name.removeprefix(NUMCODECS_PREFIX) or None,
+            configuration=configuration,
+        )
+    except InvalidArgumentError as error:
+        problems.add("dtype", str(error))
+        return None, None, None
     fill = document.get("fill_value")
     if fill is None:
         return data_type, None, byte_order
     try:
-        return data_type, data_type.fill_from_json(fill, strict=False), byte_order
+        return data_type, data_type.fill_from_v2(fill, byte_order or "<"), byte_order
     except InvalidArgumentError as error:
         problems.add("fill_value", str(error))
         return data_type, None, byte_order
@@ -277,8 +332,17 @@ def _numcodec(value: Any, path: str, problems: Problems) -> CodecSpec | None:
 
 
 def _numcodec_document(spec: CodecSpec) -> dict[str, Any]:
-    return {"id": spec.name.removeprefix(NUMCODECS_PREFIX), **spec.configuration}
+    return {"id": _numcodec_id(spec), **spec.configuration}
 
 
-def _is_text(spec: CodecSpec) -> bool:
-    return spec.name == NUMCODECS_PREFIX + TEXT_FILTER
+def _numcodec_id(spec: CodecSpec) -> str:
+    return spec.name.removeprefix(NUMCODECS_PREFIX)
+
+
+def _object_filter(filters: Sequence[CodecSpec], compressor: CodecSpec | None) -> CodecSpec | None:
+    """Give the filter that elements go through first, if it is one that turns them into bytes.
+
+    Old writers could also leave that to the compressor.
+    """
+    first = next(iter((*filters, compressor)), None)
+    return first if first is not None and first.name in OBJECT_FILTERS else None

@@ -124,9 +124,9 @@ def parse_array(
     names = _dimension_names(document, shape, problems)
     _refuse_storage_transformers(document, problems)
     attributes = _attributes(document, problems)
-    if data_type is None or grid is None or key_encoding is None:
+    if data_type is None or grid is None:
         problems.raise_if_any(where)
-    assert data_type is not None and grid is not None and key_encoding is not None
+    assert data_type is not None and grid is not None
     check_chunk_bytes(grid.largest_chunk, data_type, "chunk_grid.configuration", problems)
     metadata = ArrayMetadata(
         zarr_format=3,
@@ -198,7 +198,8 @@ def group_document(metadata: GroupMetadata) -> dict[str, Any]:
 def codec_document(spec: CodecSpec) -> dict[str, Any]:
     """Turn one entry of a codec list into its JSON object."""
     document: dict[str, Any] = {"name": spec.name}
-    if spec.configuration:
+    # zarr-python opens no codec of these names without the field, empty or not.
+    if spec.configuration or spec.name.startswith("numcodecs."):
         document["configuration"] = dict(spec.configuration)
     if not spec.must_understand:
         document["must_understand"] = False
@@ -430,23 +431,24 @@ def _has_keys(
 # -- the rest -------------------------------------------------------------------------------------
 
 
-def _key_encoding(document: Mapping[str, Any], problems: Problems) -> ChunkKeyEncoding | None:
+def _key_encoding(document: Mapping[str, Any], problems: Problems) -> ChunkKeyEncoding:
+    """Read the encoding; any will do where it has problems, for then nothing is read."""
     if "chunk_key_encoding" not in document:
-        return None
+        return ChunkKeyEncoding()
     spec = _extension(document["chunk_key_encoding"], "chunk_key_encoding", problems)
     if spec is None:
-        return None
+        return ChunkKeyEncoding()
     name, configuration = spec.name, spec.configuration
     path = "chunk_key_encoding.configuration"
     for key in sorted(configuration.keys() - {"separator"}):
         problems.add(step(path, key), "is not known")
     if name not in ("default", "v2"):
         problems.add("chunk_key_encoding.name", f'must be "default" or "v2", got {name!r}')
-        return None
+        return ChunkKeyEncoding()
     separator = configuration.get("separator", "/" if name == "default" else ".")
     if separator not in ("/", "."):
         problems.add(step(path, "separator"), f'must be "/" or ".", got {separator!r}')
-        return None
+        return ChunkKeyEncoding()
     return ChunkKeyEncoding(name, separator)  # type: ignore[arg-type]
 
 

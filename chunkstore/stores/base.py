@@ -17,14 +17,24 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import ClassVar, Literal, NamedTuple, Self, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 from chunkstore.errors import ReadOnlyError
+from chunkstore.keys import check_prefix
 from chunkstore.types import Buffer, ByteRange
 
-__all__ = ["Listing", "LockKind", "OpenValue", "Store", "slice_range", "thread_lock"]
+__all__ = [
+    "Listing",
+    "LockKind",
+    "OpenValue",
+    "Store",
+    "first_and_last",
+    "listing_of",
+    "slice_range",
+    "thread_lock",
+]
 
 LockKind = Literal["node", "value"]
 
@@ -73,9 +83,23 @@ class Store:
 
     __slots__ = ("read_only",)
 
-    can_list: ClassVar[bool] = True
+    deletes_at_once: bool = False
+    """Whether `delete_prefix` forgets all keys of a prefix other than the root's in one step."""
+
+    can_list: bool = True
     """Whether `list_dir` works. Where it does not, as on a plain web server, groups know their
     members from consolidated metadata alone."""
+
+    can_forget: bool = True
+    """Whether `update` can delete. Where the service has no delete under a condition, it cannot
+    without the risk of deleting what another process has just written."""
+
+    concurrency: int = 1
+    """Requests to have under way at once where each is mostly waiting; 1 where the processors are
+    the bound. Used where a handle's options name no number of threads."""
+
+    gap_bytes: int = 1 << 15
+    """Parts of a value no further apart than this are read together: skipping costs more."""
 
     def __init__(self, *, read_only: bool = False) -> None:
         self.read_only = read_only
@@ -100,10 +124,26 @@ class Store:
 
     # -- what a backend may do better ---------------------------------------------------------
 
-    def open_value(self, key: str) -> OpenValue | None:
+    def enclosing(self) -> Store | None:
+        """Give the store of the folder above, where that costs next to nothing; else None.
+
+        A hierarchy may reach beyond the store's root: an array that was opened by its own path
+        may lie in a group.
+        """
+        return None
+
+    def open_value(self, key: str, first: ByteRange | None = None) -> OpenValue | None:
         """Open one value to read parts of it; None if the key is not stored.
 
-        All parts come from one version of the value, also if it is replaced meanwhile.
+        All parts come from one version of the value. Where a backend cannot keep a version that
+        was replaced meanwhile, reading from it raises `ConflictError`: open it again.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        first : ByteRange, optional
+            What will be read first; a backend may fetch it with the same request.
         """
         value = self.get(key)
         return None if value is None else OpenValue(value)
@@ -140,6 +180,13 @@ class Store:
         for key in tuple(self.list_prefix(prefix)):
             self.delete(key)
 
+    def file_prefix(self, prefix: str) -> str | None:
+        """Give what the file names of all keys with a prefix start with.
+
+        None where a value is not simply the content of a file that can be read at any time.
+        """
+        return None
+
     def move_prefix(self, old: str, new: str) -> bool:
         """Give every key under one prefix another, in one step; False if the backend cannot."""
         return False
@@ -153,7 +200,8 @@ class Store:
             The key.
         modify : callable
             Called with the stored value, or None; returns the new value, or None to forget the
-            key. May be called more than once where a backend retries.
+            key where the backend can (`can_forget`). May be called more than once: after another
+            process was faster, or after the answer to a request was lost.
         """
         self.check_writable()
         with self.lock("value", key):
@@ -221,6 +269,36 @@ def slice_range(value: Buffer, part: ByteRange) -> memoryview:
     >>> bytes(slice_range(b"abcdef", ByteRange(1, 2))), bytes(slice_range(b"abcdef", ByteRange(-2)))
     (b'bc', b'ef')
     """
-    start = part.start if part.start >= 0 else max(0, len(value) + part.start)
-    stop = len(value) if part.length is None else start + part.length
+    start, stop = first_and_last(part, len(value))
     return memoryview(value)[start:stop]
+
+
+def first_and_last(part: ByteRange, n_bytes: int) -> tuple[int, int]:
+    """Give where a range starts and where it stops in a value of so many bytes.
+
+    Examples
+    --------
+    >>> first_and_last(ByteRange(-3), 10), first_and_last(ByteRange(8, 100), 10)
+    ((7, 10), (8, 10))
+    """
+    start = min(n_bytes, part.start if part.start >= 0 else max(0, n_bytes + part.start))
+    stop = n_bytes if part.length is None else min(n_bytes, start + part.length)
+    return start, stop
+
+
+def listing_of(keys: Iterable[str], prefix: str) -> Listing:
+    """Give what is directly under a prefix, from all keys of a store.
+
+    Examples
+    --------
+    >>> listing_of(["a/b", "a/c/d", "e"], "a/")
+    Listing(keys=('a/b',), prefixes=('a/c/',))
+    """
+    check_prefix(prefix)
+    direct: set[str] = set()
+    longer: set[str] = set()
+    for key in keys:
+        if key.startswith(prefix):
+            head, slash, _ = key[len(prefix) :].partition("/")
+            (longer if slash else direct).add(prefix + head + slash)
+    return Listing(tuple(sorted(direct)), tuple(sorted(longer)))

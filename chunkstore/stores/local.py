@@ -6,7 +6,8 @@ the process is killed. Temporary names start with ``__``, which no key of a node
 skip them.
 
 A prefix is forgotten by renaming its folder to such a name first: it disappears in one step, and
-a kill in between leaves rubbish under a reserved name but nothing half deleted.
+a kill in between leaves rubbish under a reserved name but nothing half deleted. Temporary names
+say which process made them, so that what a dead one left behind can be told from work in hand.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,6 +34,10 @@ from chunkstore.types import Buffer, ByteRange
 __all__ = ["LocalStore"]
 
 _TEMPORARY = f"{RESERVED_PREFIX}chunkstore-"
+_LOCK = f"{_TEMPORARY}lock-"
+_WRITER = re.compile(rf"{_TEMPORARY}(?P<machine>[0-9a-f]{{8}})-(?P<pid>[0-9a-f]+)-[0-9a-f]+")
+_MOST_SYNCED = 4096
+"""Folders remembered as being on the disk for good, which are not synchronised again."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -42,11 +50,19 @@ class LocalStore(Store):
         The folder; made with the first write. Kept as an absolute path.
     read_only : bool
         Refuse every change through this handle.
+    fsync : bool
+        Return from a change only when it is on the disk, so that it outlives a power cut: each
+        file is synchronised before it gets its name, and its folder after. By default the
+        operating system writes when it sees fit; a crash of the process loses nothing either way.
 
     Notes
     -----
     Threads and processes may use the same folder at once: each sees a value before or after a
-    replacement, never in between.
+    replacement, never in between. Updates lock a file (see `lock`) rather than compare and swap,
+    which no file system offers.
+
+    Measured by one thread on a virtual disk (ext4): replacing a value of 4 KiB takes 1.4 ms, with
+    `fsync` 13 ms; one of 1 MiB 4 to 7 ms, with `fsync` 15 ms.
 
     Examples
     --------
@@ -58,9 +74,13 @@ class LocalStore(Store):
     b'1'
     """
 
-    __slots__ = ("root",)
+    __slots__ = ("_synced", "fsync", "root")
 
-    def __init__(self, root: str | os.PathLike[str], *, read_only: bool = False) -> None:
+    deletes_at_once = True
+
+    def __init__(
+        self, root: str | os.PathLike[str], *, read_only: bool = False, fsync: bool = False
+    ) -> None:
         super().__init__(read_only=read_only)
         given = os.fsdecode(root)
         if not given:
@@ -73,6 +93,8 @@ class LocalStore(Store):
                 path=path,
             )
         self.root = path
+        self.fsync = fsync
+        self._synced: set[str] = set()
 
     def __repr__(self) -> str:
         return f"LocalStore({self.root!r})"
@@ -82,6 +104,7 @@ class LocalStore(Store):
             isinstance(other, LocalStore)
             and self.root == other.root
             and self.read_only == other.read_only
+            and self.fsync == other.fsync
         )
 
     def __hash__(self) -> int:
@@ -89,7 +112,12 @@ class LocalStore(Store):
         return hash(self.root)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore, (self.root, self.read_only)
+        return _restore, (self.root, self.read_only, self.fsync)
+
+    def enclosing(self) -> LocalStore | None:
+        """Give the store of the folder above the root."""
+        above = os.path.dirname(self.root)
+        return None if above == self.root else LocalStore(above, fsync=self.fsync)
 
     def get(self, key: str) -> bytes | None:
         """Read the file of a key."""
@@ -102,7 +130,7 @@ class LocalStore(Store):
         except OSError as error:
             self._fail("read", key, error)
 
-    def open_value(self, key: str) -> OpenValue | None:
+    def open_value(self, key: str, first: ByteRange | None = None) -> OpenValue | None:
         """Open the file of a key; it stays this version even if it is replaced meanwhile."""
         try:
             handle = os.open(self._file(key), os.O_RDONLY)
@@ -121,23 +149,48 @@ class LocalStore(Store):
         self.check_writable()
         file = self._file(key)
         folder = os.path.dirname(file)
-        temporary = f"{folder}/{_TEMPORARY}{os.getpid():x}-{secrets.token_hex(8)}"
+        temporary = f"{folder}/{_temporary_name()}"
         try:
-            try:
-                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileNotFoundError:
-                os.makedirs(folder, exist_ok=True)
-                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            handle = self._new_file(temporary)
             try:
                 with open(handle, "wb", buffering=0) as raw:
                     _write_all(raw.fileno(), value)
+                    if self.fsync:
+                        os.fsync(raw.fileno())
                 os.replace(temporary, file)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
                 raise
+            self._sync(folder)
         except OSError as error:
             self._fail("write", key, error)
+
+    def _new_file(self, file: str) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            return os.open(file, flags, 0o666)
+        except FileNotFoundError:
+            folder = os.path.dirname(file)
+            os.makedirs(folder, exist_ok=True)
+            self._synced.discard(folder)
+            return os.open(file, flags, 0o666)
+
+    def _sync(self, folder: str) -> None:
+        """Bring the names in a folder to the disk, and the folder's own if that may be new."""
+        if not self.fsync:
+            return
+        _sync_folder(folder)
+        # Another process may have made the folders above and not have come to its own sync yet.
+        while folder not in self._synced and folder != "/":
+            if len(self._synced) >= _MOST_SYNCED:
+                self._synced.clear()
+            above = os.path.dirname(folder)
+            # Nobody who may not look into a folder has just made one in it.
+            with contextlib.suppress(PermissionError):
+                _sync_folder(above)
+            self._synced.add(folder)
+            folder = above
 
     def delete(self, key: str) -> None:
         """Remove the file of a key."""
@@ -145,6 +198,7 @@ class LocalStore(Store):
         file = self._file(key)
         try:
             os.unlink(file)
+            self._sync(os.path.dirname(file))
         except _ABSENT:
             return
         except OSError as error:
@@ -156,21 +210,27 @@ class LocalStore(Store):
         """Remove the folder of a prefix; it disappears in one step."""
         self.check_writable()
         folder = self._folder(prefix)
-        doomed = f"{os.path.dirname(folder)}/{_TEMPORARY}deleted-{secrets.token_hex(8)}"
+        doomed = f"{os.path.dirname(folder)}/{_temporary_name()}"
         try:
             if not prefix:
                 # The root itself may be a mount point or the caller's temporary folder.
                 for entry in os.listdir(folder):
-                    self._remove(f"{folder}/{entry}")
+                    _remove(f"{folder}/{entry}")
+                self._sync(folder)
                 return
             # A file of this name is a value of its own, not one under the prefix.
             if os.path.isdir(folder):
                 os.rename(folder, doomed)
-                self._remove(doomed)
+                self._sync(os.path.dirname(folder))
+                _remove(doomed)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             self._fail("delete", prefix, error)
+
+    def file_prefix(self, prefix: str) -> str | None:
+        """Give the path that the files of all keys with a prefix start with."""
+        return f"{self.root}/{prefix}"
 
     def move_prefix(self, old: str, new: str) -> bool:
         """Rename the folder of a prefix; all its keys change in one step."""
@@ -182,6 +242,8 @@ class LocalStore(Store):
         try:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.rename(source, target)
+            self._sync(os.path.dirname(target))
+            self._sync(os.path.dirname(source))
         except OSError as error:
             self._fail("move", old, error)
         return True
@@ -198,7 +260,7 @@ class LocalStore(Store):
             # Any text may be asked for; whether it can be a key is for `set` to say.
             encoded = name.encode(errors="surrogatepass")
             digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
-            file = f"{self.root}/{_TEMPORARY}lock-{kind}-{digest}"
+            file = f"{self.root}/{_LOCK}{kind}-{digest}"
             handle = self._locked_file(file, name)
             try:
                 yield
@@ -269,11 +331,41 @@ class LocalStore(Store):
     def _folder(self, prefix: str) -> str:
         return f"{self.root}/{check_prefix(prefix)[:-1]}" if prefix else self.root
 
-    def _remove(self, path: str) -> None:
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+    def clean(self, *, older_than_s: float = 86_400.0) -> list[str]:
+        """Remove what killed processes left behind: half-written files, deleted folders, locks.
+
+        Parameters
+        ----------
+        older_than_s : float
+            What a process of another machine made, or one whose number is in use again, is a
+            leftover if nothing has written to it for so many seconds; a day by default. Where the
+            process that made it is known to be dead, it is one at once.
+
+        Returns
+        -------
+        list of str
+            What was removed, as paths below the root.
+
+        Notes
+        -----
+        Walks through all folders. Leftovers are never listed as keys and never read: they take
+        space, and nothing else. May run while others work with the store.
+        """
+        self.check_writable()
+        removed: list[str] = []
+        try:
+            for path in _temporary_paths(self.root):
+                name = os.path.basename(path)
+                gone = (
+                    _remove_free_lock(path)
+                    if name.startswith(_LOCK)
+                    else _remove_leftover(path, older_than_s)
+                )
+                if gone:
+                    removed.append(os.path.relpath(path, self.root))
+        except OSError as error:
+            self._fail("clean", "", error)
+        return removed
 
     def _fail(self, verb: str, key: str, error: OSError) -> NoReturn:
         raise StoreError(
@@ -284,8 +376,8 @@ class LocalStore(Store):
         ) from error
 
 
-def _restore(root: str, read_only: bool) -> LocalStore:
-    return LocalStore(Path(root), read_only=read_only)
+def _restore(root: str, read_only: bool, fsync: bool) -> LocalStore:
+    return LocalStore(Path(root), read_only=read_only, fsync=fsync)
 
 
 class _OpenFile(OpenValue):
@@ -318,6 +410,94 @@ class _OpenFile(OpenValue):
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def _temporary_name() -> str:
+    return f"{_TEMPORARY}{_machine()}-{os.getpid():x}-{secrets.token_hex(6)}"
+
+
+@cache
+def _machine() -> str:
+    """Name the place in which process numbers mean something: a boot of a machine or container."""
+    facts = [os.uname().nodename]
+    for file in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        with contextlib.suppress(OSError):
+            facts.append(os.readlink(file) if "ns" in file else Path(file).read_text())
+    return hashlib.blake2b("|".join(facts).encode(), digest_size=4).hexdigest()
+
+
+def _temporary_paths(folder: str) -> Iterator[str]:
+    """Iterate over all temporary files and folders below a folder, not looking into them."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in found:
+        if entry.name.startswith(_TEMPORARY):
+            yield entry.path
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _temporary_paths(entry.path)
+
+
+def _remove_leftover(path: str, older_than_s: float) -> bool:
+    writer = _WRITER.fullmatch(os.path.basename(path))
+    is_dead = (
+        writer is not None
+        and writer["machine"] == _machine()
+        and not _is_running(int(writer["pid"], 16))
+    )
+    try:
+        status = os.lstat(path)
+        if not is_dead and time.time() - max(status.st_mtime, status.st_ctime) < older_than_s:
+            return False
+        _remove(path)
+    except FileNotFoundError:
+        return False  # Its writer was alive and has finished.
+    return True
+
+
+def _remove_free_lock(path: str) -> bool:
+    """Remove the file of a lock that nobody holds, as its holder would have."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_file(handle, path):
+            return False
+        os.unlink(path)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _is_file(handle: int, file: str) -> bool:

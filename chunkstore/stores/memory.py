@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NoReturn
 
 from chunkstore.errors import InvalidArgumentError
-from chunkstore.keys import check_key, check_prefix
-from chunkstore.stores.base import Listing, Store
+from chunkstore.keys import check_key
+from chunkstore.stores.base import Listing, Store, listing_of
 from chunkstore.types import Buffer
 
 __all__ = ["MemoryStore"]
@@ -63,11 +63,4 @@ class MemoryStore(Store):
 
     def list_dir(self, prefix: str) -> Listing:
         """Give what is directly under a prefix; looks at every key of the store."""
-        check_prefix(prefix)
-        keys: set[str] = set()
-        prefixes: set[str] = set()
-        for key in tuple(self._values):
-            if key.startswith(prefix):
-                head, slash, _ = key[len(prefix) :].partition("/")
-                (prefixes if slash else keys).add(prefix + head + slash)
-        return Listing(tuple(sorted(keys)), tuple(sorted(prefixes)))
+        return listing_of(tuple(self._values), prefix)

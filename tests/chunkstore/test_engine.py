@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
-from chunkstore.engine import run_in_threads
 from chunkstore.errors import ChunkError, MissingChunkError, StoreError
+from chunkstore.workers import run_in_threads
 from tests.chunkstore.recording import RecordingStore
 
 # --- threads -------------------------------------------------------------------------------------
@@ -32,9 +32,7 @@ def test_each_item_once(n_threads: int) -> None:
 def test_one_thread_is_the_caller() -> None:
     """With one thread everything happens in the calling one, in order."""
     seen: list[tuple[int, threading.Thread]] = []
-    run_in_threads(
-        lambda i: seen.append((i, threading.current_thread())), range(5), n_threads=1
-    )
+    run_in_threads(lambda i: seen.append((i, threading.current_thread())), range(5), n_threads=1)
     assert seen == [(i, threading.current_thread()) for i in range(5)]
 
 

@@ -151,7 +151,9 @@ ARRAYS = [
     Row({"data_type": ["float32"]}, "data_type", "float32"),
     Row({"data_type": {}}, "data_type.name", "string"),
     Row({"data_type": {"name": 5}}, "data_type.name", "string"),
-    Row({"data_type": {"name": "float32", "configuration": []}}, "data_type.configuration", "object"),
+    Row(
+        {"data_type": {"name": "float32", "configuration": []}}, "data_type.configuration", "object"
+    ),
     Row({"data_type": {"name": "float32", "configuration": {"bits": 9}}}, "data_type", "bits"),
     Row(
         {"data_type": {"name": "float32", "must_understand": False}},
@@ -167,7 +169,6 @@ ARRAYS = [
     Row({"fill_value": True}, "fill_value", "True"),
     Row({"fill_value": [0.0]}, "fill_value", "[0.0]"),
     Row({"fill_value": float("nan")}, "fill_value", "NaN"),
-    Row({"fill_value": 1e300}, "fill_value", "1e+300"),
     Row({**INT8, "fill_value": 128}, "fill_value", "128"),
     Row({**INT8, "fill_value": 1.0}, "fill_value", "1.0"),
     Row({**INT8, "fill_value": "1"}, "fill_value", "'1'"),
@@ -231,7 +232,11 @@ ARRAYS = [
     Row({"chunk_key_encoding": None}, "chunk_key_encoding", "None"),
     Row({"chunk_key_encoding": []}, "chunk_key_encoding", "object"),
     Row({"chunk_key_encoding.name": None}, "chunk_key_encoding.name", "string"),
-    Row({"chunk_key_encoding.must_understand": False}, "chunk_key_encoding.must_understand", "false"),
+    Row(
+        {"chunk_key_encoding.must_understand": False},
+        "chunk_key_encoding.must_understand",
+        "must not be false",
+    ),
     Row(
         {"chunk_key_encoding.configuration.separator": "-"},
         "chunk_key_encoding.configuration.separator",
@@ -273,19 +278,19 @@ ARRAYS = [
     # What single codecs are given.
     Row({"codecs": ["bytes"]}, "codecs[0]", "endian"),
     Row({"codecs": [codec("bytes", endian="big-ish")]}, "codecs[0]", "big-ish"),
-    Row({"codecs": [codec("bytes", order="C", endian="big")]}, "codecs[0].configuration.order", "order"),
+    Row({"codecs": [codec("bytes", endian="big", order="C")]}, "codecs[0]", "order"),
     Row({"data_type": "string", "fill_value": ""}, "codecs[0]", "string"),
     Row({"codecs": ["vlen-utf8"]}, "codecs[0]", "float32"),
-    Row({"codecs": [codec("transpose"), BYTES]}, "codecs[0].configuration.order", "order"),
-    Row({"codecs": [codec("transpose", order="F"), BYTES]}, "codecs[0].configuration.order", "F"),
-    Row({"codecs": [codec("transpose", order=[0, 0]), BYTES]}, "codecs[0].configuration.order", "0"),
-    Row({"codecs": [codec("transpose", order=[0]), BYTES]}, "codecs[0].configuration.order", "0"),
+    Row({"codecs": [codec("transpose"), BYTES]}, "codecs[0]", "order"),
+    Row({"codecs": [codec("transpose", order="F"), BYTES]}, "codecs[0]", "F"),
+    Row({"codecs": [codec("transpose", order=[0, 0]), BYTES]}, "codecs[0]", "[0, 0]"),
+    Row({"codecs": [codec("transpose", order=[0]), BYTES]}, "codecs[0]", "[0]"),
     Row({"codecs": [BYTES, "gzip"]}, "codecs[1].configuration.level", "level"),
     Row({"codecs[1].configuration.level": 10}, "codecs[1].configuration.level", "10"),
     Row({"codecs[1].configuration.level": "1"}, "codecs[1].configuration.level", "'1'"),
     Row({"codecs[1].configuration.level": True}, "codecs[1].configuration.level", "True"),
     Row({"codecs[1].configuration.speed": 1}, "codecs[1].configuration.speed", "speed"),
-    Row({"codecs": [BYTES, codec("zstd", level=40, checksum=False)]}, "codecs[1].configuration.level", "40"),
+    Row({"codecs": [BYTES, codec("zstd", level=40, checksum=False)]}, "codecs[1]", "40"),
     Row({"codecs": [BYTES, codec("crc32c", seed=1)]}, "codecs[1].configuration.seed", "seed"),
     Row({"codecs": [BYTES, codec("numcodecs.nothing")]}, "codecs[1]", "nothing"),
     # Shards.
@@ -297,11 +302,20 @@ ARRAYS = [
     Row(shards(codecs=[]), f"{SHARDING}.codecs", "array to bytes"),
     Row(shards(codecs="bytes"), f"{SHARDING}.codecs", "list"),
     Row(shards(codecs=[{"name": 1}]), f"{SHARDING}.codecs[0].name", "string"),
-    Row(shards(codecs=[BYTES, codec("gzip", level=11)]), f"{SHARDING}.codecs[1].configuration.level", "11"),
+    Row(shards(codecs=[BYTES, codec("gzip", level=11)]), f"{SHARDING}.codecs[1]", "11"),
     Row(shards(index_codecs=[BYTES, codec("gzip", level=1)]), f"{SHARDING}.index_codecs", "fixed"),
     Row(shards(index_location="middle"), f"{SHARDING}.index_location", "middle"),
     Row(shards(index="here"), f"{SHARDING}.index", "index"),
-    Row({**shards(chunk_shape=[2, 3]), **rectilinear([1, 3], 3)}, f"{SHARDING}.chunk_shape", "divides"),
+    Row(
+        {**shards(chunk_shape=[2, 3]), **rectilinear([1, 3], 3)},
+        f"{SHARDING}.chunk_shape",
+        "divides",
+    ),
+    Row(
+        {**shards(chunk_shape=[1, 2]), **rectilinear([1, 3], [4, 1, 2])},
+        f"{SHARDING}.chunk_shape",
+        "for chunks of shape (3, 1)",
+    ),
     # Optional members.
     Row({"attributes": None}, "attributes", "object"),
     Row({"attributes": [1]}, "attributes", "object"),
@@ -378,7 +392,7 @@ OLD_ARRAYS = [
     Row({"compressor": {"id": 5}}, "compressor", "id"),
     Row({"compressor": {"id": "squash"}}, "compressor", "squash"),
     Row({"compressor": {"id": "gzip", "level": 99}}, "compressor.level", "99"),
-    Row({"compressor": {"id": "blosc", "cname": "brotli"}}, "compressor.cname", "brotli"),
+    Row({"compressor": {"id": "blosc", "cname": "brotli"}}, "compressor", "brotli"),
     Row({"filters": {"id": "delta"}}, "filters", "list"),
     Row({"filters": [{"name": "delta"}]}, "filters[0]", "id"),
     Row({"filters": [{"id": "squash"}]}, "filters[0]", "squash"),
@@ -465,10 +479,11 @@ def assert_refused(read: Callable[[], object], key: str, path: str, word: str) -
         read()
     error = caught.value
     assert key in str(error)
-    found = [what for at, what in error.problems if at == path]  # type: ignore[attr-defined]
-    assert found, str(error)
+    problems: list[tuple[str, str]] = error.problems  # type: ignore[assignment]
+    assert problems, str(error)
+    found = [what for at, what in problems if at == path or at.startswith(f"{path}.configuration")]
     assert any(word in what for what in found), str(error)
-    assert f"{path or '(document)'}: " in str(error)
+    assert f"\n  {path or '(document)'}" in str(error)
     return error
 
 
@@ -552,7 +567,10 @@ def test_attributes_apart_are_refused() -> None:
     ("text", "paths"),
     [
         (b'{"zarr_format": 3, "zarr_format": 3, "node_type": "group"}', ["zarr_format"]),
-        (b'{"attributes": {"a": 1, "b": [{"c": 1, "c": 2}], "a": 2}}', ["attributes.a", "attributes.b[0].c"]),
+        (
+            b'{"attributes": {"a": 1, "b": [{"c": 1, "c": 2}], "a": 2}}',
+            ["attributes.a", "attributes.b[0].c"],
+        ),
         (b'{"codecs": [1, {"n a": 1, "n a": 1, "n a": 1}]}', ['codecs[1]["n a"]']),
     ],
 )  # fmt: skip
@@ -571,7 +589,7 @@ def test_all_problems_are_reported_at_once() -> None:
         {
             "zarr_format": "3",
             "fill_value": "zero",
-            "chunk_key_encoding.configuration.separator": "-",
+            "chunk_key_encoding.configuration": {"separator": "-", "prefix": "p"},
             "codecs": [codec("transpose", order=[0, 0]), BYTES, codec("gzip", level=12), "squash"],
             "dimension_names": [1, 2],
             "storage_transformers": ["a", "b"],
@@ -579,25 +597,27 @@ def test_all_problems_are_reported_at_once() -> None:
             "attributes": 5,
         },
     )
-    document["chunk_key_encoding"]["configuration"] = {"separator": "/", "prefix": "p"}
     store = store_of("zarr.json", document)
     with pytest.raises(MetadataError) as caught:
         cs.open_array(store, mode="r")
-    assert [path for path, _ in caught.value.problems] == [  # type: ignore[attr-defined]
+    problems: list[tuple[str, str]] = caught.value.problems  # type: ignore[assignment]
+    paths = [re.sub(r"(codecs\[\d\]).*", r"\1", path) for path, _ in problems]
+    assert paths == [
         "zarr_format",
         "more",
         "fill_value",
         "chunk_key_encoding.configuration.prefix",
+        "chunk_key_encoding.configuration.separator",
         "dimension_names[0]",
         "dimension_names[1]",
         "storage_transformers[0]",
         "storage_transformers[1]",
         "attributes",
-        "codecs[0].configuration.order",
-        "codecs[2].configuration.level",
+        "codecs[0]",
+        "codecs[2]",
         "codecs[3]",
     ]
-    assert "12 problems" in str(caught.value)
+    assert "13 problems" in str(caught.value)
 
 
 def test_all_problems_of_an_old_document_are_reported_at_once() -> None:
@@ -643,7 +663,7 @@ def test_many_problems_make_a_short_message() -> None:
     assert "and 950 more" in str(caught.value)
 
 
-# -- unusual, but valid -----------------------------------------------------------------------------
+# -- unusual, but valid ---------------------------------------------------------------------------
 
 UNUSUAL: list[Mapping[str, Any]] = [
     # The short-hand names of 3.1, wherever nothing is to be configured.
@@ -695,7 +715,10 @@ UNUSUAL: list[Mapping[str, Any]] = [
     # As tensorstore writes an array: no attributes, members sorted.
     {
         "attributes": GONE,
-        "codecs": [BYTES, codec("blosc", cname="lz4", clevel=5, shuffle="shuffle", typesize=4, blocksize=0)],
+        "codecs": [
+            BYTES,
+            codec("blosc", cname="lz4", clevel=5, shuffle="shuffle", typesize=4, blocksize=0),
+        ],
         "dimension_names": ["y", "x"],
     },
     # As zarrs does: its version in a member of its own, codecs with empty configurations.
@@ -781,7 +804,7 @@ def test_unusual_old_array_opens(changes: Mapping[str, Any]) -> None:
     ids=lambda text: str(text)[:60],
 )
 def test_unusual_text_opens(text: bytes) -> None:
-    """A byte order mark, white space, NaN in attributes and such do not keep a group from opening."""
+    """A byte order mark, white space, NaN in attributes and such keep no group from opening."""
     store = store_of("zarr.json", text)
     group = cs.open_group(store, mode="r+")
     before = json.dumps(group.attrs.asdict())

@@ -39,7 +39,7 @@ def problems(*codecs: CodecSpec) -> list[tuple[str, str]]:
     ],
 )
 def test_what_fits(codecs: tuple[CodecSpec, ...]) -> None:
-    """Array codecs, one serializer and byte codecs in this order fit; skippable ones are skipped."""
+    """Array codecs, a serializer and byte codecs fit in this order; unknown ones may be skipped."""
     assert problems(*codecs) == []
 
 

@@ -28,7 +28,7 @@ from chunkstore.codecs.base import (
     as_bytes,
 )
 from chunkstore.dtypes import from_numpy
-from chunkstore.engine import run_in_threads
+from chunkstore.workers import run_in_threads
 from chunkstore.errors import CodecError
 
 SHAPES = [(), (1,), (7,), (3, 4), (2, 1, 5), (4, 3, 2, 2)]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from chunkstore.engine import run_in_threads
+from chunkstore.workers import run_in_threads
 from chunkstore.errors import CodecError
 from chunkstore.layout import array_metadata
 from chunkstore.pipeline import Pipeline

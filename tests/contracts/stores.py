@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from chunkstore import Store
-from chunkstore.engine import run_in_threads
+from chunkstore.workers import run_in_threads
 from chunkstore.errors import InvalidArgumentError, ReadOnlyError, StoreError
 from chunkstore.types import ByteRange
 

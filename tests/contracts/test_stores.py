@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,6 +12,8 @@ from chunkstore import LocalStore, MemoryStore, Store
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import check_key, check_prefix
 from chunkstore.stores.base import Listing
+from chunkstore.stores.mapping import MappingStore
+from chunkstore.stores.zip import ZipStore
 from chunkstore.types import Buffer
 from tests.contracts.stores import StoreContract
 
@@ -40,6 +43,36 @@ class TestMemoryStore(StoreContract):
 
     def again(self, store: MemoryStore, *, read_only: bool = False) -> None:
         """Give nothing: the values belong to the object."""
+
+
+class TestMappingStore(StoreContract):
+    """Values in a mapping, here a dict."""
+
+    pickles = False
+
+    @pytest.fixture
+    def store(self) -> MappingStore:
+        """Give a store in a new dict."""
+        return MappingStore({})
+
+    def again(self, store: MappingStore, *, read_only: bool = False) -> MappingStore:
+        """Give a handle on the same dict."""
+        return MappingStore(store._mapping, read_only=read_only)
+
+
+class TestZipStore(StoreContract):
+    """Values in a zip file that is being written."""
+
+    pickles = False
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[ZipStore]:
+        """Give a store in a new zip file."""
+        with ZipStore(tmp_path / "store.zip", mode="w") as store:
+            yield store
+
+    def again(self, store: ZipStore, *, read_only: bool = False) -> None:
+        """Give nothing: one store writes a zip file."""
 
 
 class SmallStore(Store):

@@ -18,6 +18,7 @@ import pytest
 
 import chunkstore as cs
 from chunkstore import cli
+from dask_integration.genotypes import from_simulation, row_counts, write_genotypes
 from dask_integration.simulate import Simulation, genotype_band
 
 pytest.importorskip("rich", reason="needs rich")
@@ -505,6 +506,22 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose components take some seconds to find."""
+    folder = tmp_path_factory.mktemp("large")
+    simulation = Simulation(n_variants=60_000, n_samples=600, missing_rate=0.01)
+    per_chunk, per_block = row_counts(60_000, 600)
+    write_genotypes(
+        folder,
+        from_simulation(simulation, variants_per_block=per_block),
+        variants_per_chunk=per_chunk,
+        columns={},
+        attributes={},
+    )
+    return folder
+
+
 @pytest.fixture
 def running(run: Run, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start the command as a process of its own, and wait until it works on its result."""
@@ -533,13 +550,11 @@ def running(run: Run, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen
 
 @pytest.mark.parametrize("cluster", ["none", "local"])
 def test_ctrl_c_leaves_nothing_behind(
-    run: Run, running: Callable[..., subprocess.Popen[str]], cluster: str
+    large: Path, running: Callable[..., subprocess.Popen[str]], cluster: str
 ) -> None:
     """An interrupt ends with code 130 and one line, without a trace on disk."""
-    size = ("--variants", "60000", "--samples", "600")
-    assert run("simulate", "genotypes", "s.zarr", *size, "--quiet") == 0
     before = contents()
-    process = running("pca", "s.zarr", "out", "--cluster", cluster)
+    process = running("pca", large, "out", "--cluster", cluster)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -550,15 +565,28 @@ def test_ctrl_c_leaves_nothing_behind(
     assert contents() == before
 
 
+def test_a_job_that_is_told_to_end_leaves_nothing_behind(
+    large: Path, running: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """A batch system that stops the job cleans up as Ctrl-C does."""
+    before = contents()
+    process = running("pca", large, "out")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert out == err == ""
+    assert contents() == before
+
+
 def test_what_a_killed_job_leaves_is_no_result(
     run: Run,
+    large: Path,
     running: Callable[..., subprocess.Popen[str]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """After a kill nothing has the name of the result; the next run mentions the rest and works."""
-    size = ("--variants", "60000", "--samples", "600")
-    assert run("simulate", "genotypes", "s.zarr", *size, "--quiet") == 0
-    process = running("pca", "s.zarr", "out")
+    process = running("pca", large, "out")
     time.sleep(0.3)
     process.kill()
     process.wait()

@@ -219,9 +219,10 @@ def test_overwritten_data_is_not_served_from_a_cache(tmp_path: Path, cluster: Lo
     stored(tmp_path, "x")
     with Client(cluster):
         old = from_store(tmp_path, "x").persist()
-        assert old.sum().compute() == VALUES.sum()
+        np.testing.assert_array_equal(old.compute(), VALUES)
         stored(tmp_path, "x", values=VALUES * 2, overwrite=True)
-        assert from_store(tmp_path, "x").sum().compute() == 2 * VALUES.sum()
+        np.testing.assert_array_equal(from_store(tmp_path, "x").compute(), VALUES * 2)
+        np.testing.assert_array_equal(old.compute(), VALUES)
 
 
 def test_tasks_read_with_one_thread() -> None:

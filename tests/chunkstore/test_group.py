@@ -1,0 +1,197 @@
+"""A group is a mapping of what is really stored below it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import chunkstore as cs
+from chunkstore.errors import (
+    InvalidArgumentError,
+    MetadataError,
+    NodeExistsError,
+    NodeNotFoundError,
+    ReadOnlyError,
+)
+from tests.chunkstore.recording import RecordingStore
+
+
+@pytest.fixture(params=[2, 3])
+def root(request: pytest.FixtureRequest) -> cs.Group:
+    """Give a group of either format with members at several depths."""
+    made = cs.create_group(
+        RecordingStore(), zarr_format=request.param, attributes={"title": "winds"}
+    )
+    made.create_array("u", shape=(3, 4), dtype="f4", chunks=(2, 2))
+    made.create_array("levels/v", data=np.arange(6), chunks=4)
+    made.create_group("levels/high/er", attributes={"km": 9})
+    made.create_group("empty")
+    return made
+
+
+def test_is_a_mapping_of_its_members(root: cs.Group) -> None:
+    """Names, members, length and membership agree, in order of names."""
+    assert list(root) == list(root.keys()) == ["empty", "levels", "u"]
+    assert len(root) == 3
+    assert [node.name for node in root.values()] == ["/empty", "/levels", "/u"]
+    assert [name for name, _ in root.items()] == [name for name, _ in root.members()] == list(root)
+    assert "u" in root
+    assert "x" not in root
+    assert 5 not in root
+
+
+def test_members_by_kind(root: cs.Group) -> None:
+    """Arrays and groups can be had apart."""
+    assert [name for name, _ in root.arrays()] == list(root.array_keys()) == ["u"]
+    assert [name for name, _ in root.groups()] == list(root.group_keys()) == ["empty", "levels"]
+    assert all(isinstance(node, cs.Array) for _, node in root.arrays())
+    assert all(isinstance(node, cs.Group) for _, node in root.groups())
+
+
+def test_members_by_path(root: cs.Group) -> None:
+    """A member is found by its path below the group, however that is spelled."""
+    assert root["levels/v"][...].tolist() == [0, 1, 2, 3, 4, 5]
+    assert root["levels"]["v"].path == root["/levels//v/"].path == "levels/v"
+    assert root["levels/high/er"].attrs["km"] == 9
+    assert root["levels"]["high/er"].basename == "er"
+    assert "levels/v" in root
+    assert "levels/w" not in root
+
+
+def test_absent_members(root: cs.Group) -> None:
+    """Asking for what is not there is an error that names the whole path, or gives a default."""
+    with pytest.raises(NodeNotFoundError, match="'levels/w'"):
+        root["levels"]["w"]
+    with pytest.raises(KeyError):
+        root["x"]
+    assert root.get("x") is None
+    assert root.get("x", 5) == 5
+    with pytest.raises(NodeNotFoundError):
+        del root["x"]
+
+
+def test_facts(root: cs.Group) -> None:
+    """A group says where it is and what it holds."""
+    group = root["levels"]
+    assert (group.path, group.name, group.basename) == ("levels", "/levels", "levels")
+    assert group.store is root.store
+    assert not group.read_only
+    assert "/levels" in repr(group)
+    for text in (root.info, root._repr_html_()):
+        assert "empty, levels, u" in text
+    assert "none" in root["empty"].info
+
+
+def test_new_members_are_of_the_groups_format(root: cs.Group) -> None:
+    """What is made in a group is of its format, unless asked otherwise, and so are its parents."""
+    made = root.create_array("new/er/x", shape=2, dtype="i4")
+    assert made.metadata.zarr_format == root.metadata.zarr_format
+    assert root["new/er"].metadata.zarr_format == root.metadata.zarr_format
+    assert "x" in root["new/er"]
+
+
+def test_members_inherit_options() -> None:
+    """The run settings of a group go on to what is made and opened in it."""
+    options = cs.Options(n_threads=1)
+    root = cs.create_group(cs.MemoryStore(), options=options)
+    assert root.create_array("x", shape=2, dtype="i4").options == options
+    assert root["x"].options == options
+    assert root.create_group("g").create_array("y", shape=2, dtype="i4").options == options
+    assert root.create_array("z", shape=2, dtype="i4", options=cs.Options()).options != options
+
+
+def test_existing_members_are_not_replaced(root: cs.Group) -> None:
+    """A member is made over another only if that is asked for."""
+    for make in (
+        lambda **kw: root.create_array("u", shape=2, dtype="i4", **kw),
+        lambda **kw: root.create_group("levels", **kw),
+    ):
+        with pytest.raises(NodeExistsError):
+            make()
+        make(overwrite=True)
+    assert root["u"].shape == (2,)
+    assert list(root["levels"]) == []
+
+
+def test_members_of_another_program_are_seen(root: cs.Group) -> None:
+    """What is added or deleted by another handle is seen at the next look."""
+    other = cs.open_group(root.store, mode="r+")
+    other.create_array("new", shape=2, dtype="i4")
+    assert "new" in list(root)
+    del other["u"]
+    assert "u" not in root
+
+
+def test_deleted_member_is_gone_with_all_below(root: cs.Group) -> None:
+    """A deleted group leaves no key below it, and its neighbours stay."""
+    root.create_array("levels-too", shape=2, dtype="i4")
+    del root["levels"]
+    assert list(root.store.list_prefix("levels/")) == []
+    assert list(root) == ["empty", "levels-too", "u"]
+
+
+@pytest.mark.parametrize("path", ["", "/", "//"])
+def test_a_group_does_not_delete_itself(root: cs.Group, path: str) -> None:
+    """An empty path names no member, so deleting it deletes nothing."""
+    with pytest.raises((NodeNotFoundError, InvalidArgumentError)):
+        del root[path]
+    assert list(root) == ["empty", "levels", "u"]
+
+
+def test_reader_refuses_changes(root: cs.Group) -> None:
+    """Through a group that was opened for reading nothing can be changed, at any depth."""
+    reader = cs.open_group(root.store, mode="r")
+    assert reader.read_only
+    for change in (
+        lambda: reader.create_array("x", shape=2, dtype="i4"),
+        lambda: reader.create_group("x"),
+        lambda: reader.__delitem__("u"),
+        lambda: reader.attrs.update(a=1),
+        lambda: reader["levels/v"].write(0, 1),
+        lambda: reader["levels"].create_group("x"),
+        lambda: reader["levels/high/er"].attrs.update(km=1),
+    ):
+        with pytest.raises(ReadOnlyError):
+            change()
+    assert reader["levels/v"][0] == 0
+
+
+def test_what_is_no_member(root: cs.Group) -> None:
+    """Reserved names, chunks and other data below a group are not taken for members."""
+    store = root.store
+    store.set("__hidden/zarr.json", json.dumps({"zarr_format": 3, "node_type": "group"}).encode())
+    store.set("data/file.csv", b"")
+    store.set("file.csv", b"")
+    assert list(root) == ["empty", "levels", "u"]
+
+
+def test_broken_member_is_an_error(root: cs.Group) -> None:
+    """A member whose document is damaged is not passed over in silence."""
+    document = {2: "u/.zarray", 3: "u/zarr.json"}[root.metadata.zarr_format]
+    root.store.set(document, b"{")
+    with pytest.raises(MetadataError, match=document):
+        list(root)
+    with pytest.raises(MetadataError, match=document):
+        root["u"]
+    assert root["levels/v"].shape == (6,)
+
+
+def test_attributes_are_stored(root: cs.Group) -> None:
+    """Attributes of a group are written through and kept beside its members."""
+    root.update_attributes({"a": [1, 2]}).attrs["b"] = "x"
+    again = cs.open_group(root.store, mode="r")
+    assert again.attrs.asdict() == {"title": "winds", "a": [1, 2], "b": "x"}
+    assert list(again) == list(root)
+
+
+def test_listing_is_one_request_a_member() -> None:
+    """Going through a version 3 group asks once for each name, and reads no chunk."""
+    store = RecordingStore()
+    root = cs.create_group(store)
+    for name in "abc":
+        root.create_array(name, data=np.arange(4), chunks=1)
+    store.forget()
+    assert len(list(root.members())) == 3
+    assert store.record == [("get", f"{name}/zarr.json") for name in "abc"]
