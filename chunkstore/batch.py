@@ -19,7 +19,9 @@ import numpy as np
 
 from chunkstore.codecs import blosc, crc32c, zstd
 from chunkstore.codecs.transpose import TransposeCodec
+from chunkstore.display import Facts
 from chunkstore.indexing import Grid, Projection, Request
+from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
 from chunkstore.types import Buffer, NDArray, Shape
 
@@ -28,7 +30,15 @@ try:
 except ImportError:  # No compiler when it was installed: Python does all the work.
     _kernel = None  # type: ignore[assignment]
 
-__all__ = ["BatchLayout", "ChunkList", "Chunks", "Target", "is_available", "layout_for"]
+__all__ = [
+    "BatchLayout",
+    "ChunkList",
+    "Chunks",
+    "Target",
+    "engine_facts",
+    "is_available",
+    "layout_for",
+]
 
 _STEPS = (
     "" if _kernel is None else _kernel.connect(blosc.LIBRARY, zstd.LIBRARY, None, crc32c.LIBRARY)
@@ -44,6 +54,17 @@ _CODEC_STEPS: dict[type, str] = {
 def is_available() -> bool:
     """Whether the compiled kernel is there."""
     return _kernel is not None
+
+
+def engine_facts() -> Facts:
+    """Say what reads chunks in this process, for people."""
+    names = {"c": "crc32c", "b": "blosc", "z": "zstd", "l": "lz4"}
+    codecs = ", ".join(names[step] for step in _STEPS) or "none"
+    return [
+        ("kernel", "compiled" if is_available() else "not compiled: chunks are read by Python"),
+        ("codecs in it", codecs),
+        ("threads", Options().threads),
+    ]
 
 
 class Target(NamedTuple):

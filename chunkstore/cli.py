@@ -16,8 +16,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
+from typing import NoReturn
 
 from chunkstore.api import open
+from chunkstore.batch import engine_facts
+from chunkstore.display import as_text
 from chunkstore.errors import ChunkStoreError
 from chunkstore.group import Group
 
@@ -43,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except ChunkStoreError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Notes say where: dask's layers add the block that failed.
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+        print(f"error: {error}{notes}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: nothing that was being written will open as complete", file=sys.stderr)
@@ -56,7 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
         prog="chunkstore", description="Look into Zarr stores and run jobs over them."
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_node_command(subparsers, "info", _info, "say what an array or group is")
+    info = _add_node_command(subparsers, "info", _info, "say what an array or group is")
+    info.add_argument(
+        "--engine", action=_EngineAction, nargs=0, help="say what reads chunks here, and exit"
+    )
     _add_node_command(subparsers, "tree", _tree, "show the members of a group, at any depth")
     for entry_point in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
         try:
@@ -73,11 +81,12 @@ def _add_node_command(
     name: str,
     run: Callable[[argparse.Namespace], int],
     what: str,
-) -> None:
+) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(name, help=what, description=f"{what.capitalize()}.")
-    parser.add_argument("store", metavar="STORE", help="a folder")
+    parser.add_argument("store", metavar="STORE", help="a folder or URL")
     parser.add_argument("path", metavar="PATH", nargs="?", default="", help="path in the store")
     parser.set_defaults(run=run)
+    return parser
 
 
 def _add_missing(
@@ -95,6 +104,14 @@ def _add_missing(
     parser = subparsers.add_parser(name, help=f"({hint})", add_help=False, prefix_chars="\0")
     parser.add_argument("arguments", nargs="*")
     parser.set_defaults(run=run)
+
+
+class _EngineAction(argparse.Action):
+    """Prints facts about the engine and exits, as ``--version`` does elsewhere."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(as_text("Engine", engine_facts()))
+        parser.exit()
 
 
 def _info(arguments: argparse.Namespace) -> int:

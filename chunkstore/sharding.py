@@ -59,7 +59,8 @@ class ShardIndex:
         Returns int64 of shape (n, 2), a copy; both are -1 for an empty one.
         """
         found: NDArray = self.entries.view(np.int64)[tuple(coords.T)]
-        return found
+        # Without axes there is one inner chunk, and numpy gives its row rather than a table.
+        return found.reshape(len(coords), 2)
 
     def range_of(self, coords: ChunkCoords) -> ByteRange | None:
         """Give the byte range of an inner chunk, or None if it is empty."""

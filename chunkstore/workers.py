@@ -28,29 +28,50 @@ def run_in_threads(work: Callable[[_T], None], items: Iterable[_T], *, n_threads
     queue = _Shared(iter(items))
     failures: list[BaseException] = []
 
-    def help_out() -> None:
+    def help_out(ended: threading.Event) -> None:
         try:
             for item in queue:
                 work(item)
         except BaseException as error:
             queue.stop()
             failures.append(error)
+        finally:
+            ended.set()
 
+    ends = [threading.Event() for _ in range(n_threads - 1)]
     helpers = [
-        threading.Thread(target=help_out, name=f"chunkstore-engine-{i}", daemon=True)
-        for i in range(n_threads - 1)
+        threading.Thread(target=help_out, args=(ended,), name=f"chunkstore-engine-{i}", daemon=True)
+        for i, ended in enumerate(ends)
     ]
-    for helper in helpers:
-        helper.start()
     try:
+        for helper in helpers:
+            helper.start()
         for item in queue:
             work(item)
     finally:
+        # A helper whose start was cut short finds nothing left to draw.
         queue.stop()
-        for helper in helpers:
-            helper.join()
+        _wait_for(helpers, ends)
     if failures:
         raise failures[0]
+
+
+def _wait_for(helpers: Iterable[threading.Thread], ends: Iterable[threading.Event]) -> None:
+    """Wait until every helper has ended; an interrupt meanwhile is raised when they have.
+
+    By an event each: before Python 3.13 an interrupted `join` takes a running thread for ended.
+    """
+    interrupt: KeyboardInterrupt | None = None
+    for helper, ended in zip(helpers, ends, strict=True):
+        while helper.ident is not None and not ended.is_set():
+            try:
+                ended.wait()
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if helper.ident is not None:
+            helper.join()
+    if interrupt is not None:
+        raise interrupt
 
 
 class _Shared(Iterator[_T]):

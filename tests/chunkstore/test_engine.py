@@ -96,6 +96,50 @@ def test_an_interrupt_of_the_caller_stops_the_helpers() -> None:
     assert len(begun) - len(finished) <= 1
 
 
+def test_an_interrupt_while_threads_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while helpers are being started leaves none of them at work."""
+    begun, finished = [], []
+    start = threading.Thread.start
+
+    def work(i: int) -> None:
+        begun.append(i)
+        time.sleep(0.2)
+        finished.append(i)
+
+    def two_have_begun(thread: threading.Thread) -> None:
+        start(thread)
+        while len(begun) < 2 and thread.name.endswith("-1"):
+            time.sleep(0.001)
+        if thread.name.endswith("-1"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", two_have_begun)
+    with pytest.raises(KeyboardInterrupt):
+        run_in_threads(work, range(8), n_threads=4)
+    assert sorted(begun) == sorted(finished)
+
+
+def test_an_interrupt_while_waiting_for_the_last() -> None:
+    """Ctrl-C while the caller waits for the helpers' last items still waits for them."""
+    begun, finished = [], []
+    caller = threading.current_thread()
+
+    def work(i: int) -> None:
+        begun.append(i)
+        if threading.current_thread() is not caller:
+            time.sleep(0.1)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)
+        else:
+            while len(begun) < 2:
+                time.sleep(0.001)
+        finished.append(i)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_threads(work, range(2), n_threads=2)
+    assert sorted(begun) == sorted(finished)
+
+
 # --- requests ------------------------------------------------------------------------------------
 
 

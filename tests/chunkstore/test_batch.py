@@ -1,0 +1,165 @@
+"""The compiled kernel reads exactly what the Python path reads, or leaves it to the Python path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hypothesis.extra.numpy as npst
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+import chunkstore as cs
+from chunkstore import batch, engine
+from chunkstore.errors import ChunkError, MissingChunkError
+from chunkstore.types import NDArray
+
+pytestmark = pytest.mark.skipif(
+    not batch.is_available(), reason="the kernel was not compiled: no C compiler at installation"
+)
+
+SHAPE = (37, 23)
+BLOSC = {"name": "blosc", "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle"}}
+ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
+CODECS: dict[str, Any] = {
+    "raw": None,
+    "crc32c": [{"name": "crc32c"}],
+    "blosc": [BLOSC],
+    "blosc-crc32c": [BLOSC, {"name": "crc32c"}],
+    "zstd": [ZSTD],
+    "zstd-crc32c-crc32c": [ZSTD, {"name": "crc32c"}, {"name": "crc32c"}],
+}
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "chunks": {"chunks": (8, 5)},
+    "transposed": {"chunks": (8, 5), "order": "F"},
+    "v2": {"chunks": (8, 5), "zarr_format": 2},
+    "shards": {"chunks": (4, 5), "shards": (16, 10)},
+    "dots": {"chunks": (8, 5), "chunk_key_encoding": {"name": "v2", "separator": "."}},
+}
+
+
+def _values(dtype: str) -> NDArray:
+    values = np.random.default_rng(0).integers(0, 90, SHAPE).astype(dtype)
+    values[8:16] = 0  # chunks that go unstored
+    return values
+
+
+class _Count:
+    """Counts the chunks that the kernel is given and leaves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.given = self.left = 0
+        for name in ("read_files", "decode_parts"):
+            monkeypatch.setattr(batch.BatchLayout, name, self._counting(name))
+
+    def _counting(self, name: str) -> Any:
+        real = getattr(batch.BatchLayout, name)
+
+        def call(*args: Any, **kwargs: Any) -> NDArray:
+            left: NDArray = real(*args, **kwargs)
+            self.given += len(args[3].places)
+            self.left += len(left)
+            return left
+
+        return call
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("codecs", CODECS)
+@pytest.mark.parametrize("dtype", ["int8", "float32", "complex128"])
+def test_reads_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codecs: str, layout: str, dtype: str
+) -> None:
+    """The kernel serves every chunk of the layouts and codecs it knows, bit for bit."""
+    if layout == "v2" and "crc32c" in codecs and codecs != "crc32c":
+        pytest.skip("version 2 has one compressor")
+    values = _values(dtype)
+    cs.create_array(tmp_path / "a", data=values, compressors=CODECS[codecs], **LAYOUTS[layout])
+    stored = cs.open_array(tmp_path / "a", mode="r")
+    count = _Count(monkeypatch)
+    np.testing.assert_array_equal(stored[...], values)
+    assert count.given >= 15
+    assert count.left == 0
+
+
+@given(
+    selection=npst.basic_indices(SHAPE, allow_ellipsis=True, allow_newaxis=True),
+    layout=st.sampled_from(sorted(LAYOUTS)),
+    n_threads=st.integers(1, 3),
+)
+def test_selects_as_the_python_path(
+    tmp_path_factory: pytest.TempPathFactory, selection: Any, layout: str, n_threads: int
+) -> None:
+    """Any basic selection, forwards, backwards or strided, is what numpy selects."""
+    folder = tmp_path_factory.getbasetemp() / f"selects-{layout}"
+    if not folder.exists():
+        cs.create_array(folder, data=_values("int16"), **LAYOUTS[layout])
+    stored = cs.open_array(folder, mode="r", options=cs.Options(n_threads=n_threads))
+    np.testing.assert_array_equal(stored[selection], _values("int16")[selection])
+
+
+def test_reads_into_memory_of_the_caller(tmp_path: Path) -> None:
+    """A destination that is contiguous is filled by the kernel, any other by Python; both right."""
+    values = _values("int32")
+    cs.create_array(tmp_path / "a", data=values, chunks=(8, 5))
+    stored = cs.open_array(tmp_path / "a", mode="r")
+    for out in (
+        np.empty(SHAPE, "i4"),
+        np.empty(SHAPE, "i4", order="F"),
+        np.empty((74, 23), "i4")[::2],
+    ):
+        assert stored.read(out=out) is out
+        np.testing.assert_array_equal(out, values)
+
+
+@pytest.mark.parametrize("layout", ["chunks", "shards"])
+@pytest.mark.parametrize("codecs", CODECS)
+@given(data=st.data())
+def test_damage_is_an_error_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, codecs: str, layout: str
+) -> None:
+    """Damaged bytes are read as the Python path reads them: the same values or the same error."""
+    folder = tmp_path_factory.mktemp("damage")
+    cs.create_array(folder, data=_values("int32"), compressors=CODECS[codecs], **LAYOUTS[layout])
+    key = data.draw(st.sampled_from(sorted(cs.LocalStore(folder).list_prefix("c/"))))
+    value = bytearray((folder / key).read_bytes())
+    how = data.draw(st.sampled_from(["cut", "flip", "extend", "foreign"]))
+    if how == "cut":
+        value = value[: data.draw(st.integers(0, len(value) - 1))]
+    elif how == "flip":
+        value[data.draw(st.integers(0, len(value) - 1))] ^= data.draw(st.integers(1, 255))
+    elif how == "extend":
+        value += data.draw(st.binary(min_size=1, max_size=40))
+    else:
+        value = bytearray(data.draw(st.binary(max_size=300)))
+    (folder / key).write_bytes(value)
+    by_kernel = _outcome(cs.open_array(folder, mode="r"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "layout_for", lambda pipeline: None)
+        by_python = _outcome(cs.open_array(folder, mode="r"))
+    assert by_kernel == by_python
+
+
+def _outcome(stored: cs.Array) -> tuple[str, object]:
+    try:
+        return "values", stored[...].tobytes()
+    except ChunkError as error:
+        return "error", (error.key, error.chunk_coords)
+
+
+def test_missing_chunks(tmp_path: Path) -> None:
+    """A chunk that is not stored reads as the fill value, or is an error where that was asked."""
+    stored = cs.create_array(tmp_path / "a", shape=SHAPE, chunks=(8, 5), dtype="i2", fill_value=7)
+    assert (stored[...] == 7).all()
+    with pytest.raises(MissingChunkError):
+        stored.with_options(missing_chunks="error")[...]
+
+
+def test_many_chunks_take_bounded_batches(tmp_path: Path) -> None:
+    """An array of many chunks is laid out part by part, and every part is read."""
+    values = np.arange(5000, dtype="u2")
+    stored = cs.create_array(tmp_path / "a", data=values, chunks=1, compressors=None)
+    np.testing.assert_array_equal(stored[...], values)
+    np.testing.assert_array_equal(stored[::-7], values[::-7])
