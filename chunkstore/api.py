@@ -40,14 +40,15 @@ def open(
     mode: Mode | None = None,
     zarr_format: Literal[2, 3] | None = None,
     use_consolidated: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     options: Options | None = None,
 ) -> Array | Group:
     """Open whatever is at a path, an array or a group.
 
     Parameters
     ----------
-    store : Store, str, Path
-        A store, a folder, or a URL.
+    store : Store, str, Path, mapping
+        A store, a folder, a zip file to read, a URL, or a mapping from keys to bytes.
     path : str, optional
         Path in the store; the root by default.
     mode : {"r", "r+", "a", "w", "w-"}, optional
@@ -58,6 +59,9 @@ def open(
         Look for, or make, this format only. By default version 3 is looked for first, and made.
     use_consolidated : bool, optional
         Of a group; see `open_group`.
+    storage_options : mapping, optional
+        For a URL of a remote store alone: credentials, endpoint and so on, as its backend names
+        them; see `ObjectStore` and `FsspecStore`.
     options : Options, optional
         Run settings of the handle.
 
@@ -76,10 +80,10 @@ def open(
     -----
     One request for a version 3 node.
     """
-    where, at, mode = _place(store, path, mode or "r+")
+    where, at, mode = _place(store, path, mode or "r+", storage_options)
     if mode in ("w", "w-"):
         return _create_group(where, at, mode, zarr_format, None, options)
-    metadata = documents.read_node(where, at, zarr_format=zarr_format)
+    metadata = documents.read_node(where, at, zarr_format=zarr_format, options=options)
     if metadata is None:
         if mode == "a":
             return _create_group(where, at, mode, zarr_format, None, options)
@@ -98,6 +102,7 @@ def open_array(
     path: str | None = None,
     mode: Mode = "a",
     zarr_format: Literal[2, 3] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     options: Options | None = None,
     **arguments: Any,
 ) -> Array:
@@ -105,7 +110,7 @@ def open_array(
 
     Parameters
     ----------
-    store, path, zarr_format, options
+    store, path, zarr_format, storage_options, options
         As in `open`.
     mode : {"r", "r+", "a", "w", "w-"}
         As in `open`, for an array: with ``"a"``, ``"w"`` and ``"w-"`` an array that is made takes
@@ -120,9 +125,9 @@ def open_array(
     NodeTypeError
         If a group is there.
     """
-    where, at, mode = _place(store, path, mode)
+    where, at, mode = _place(store, path, mode, storage_options)
     metadata = None if mode in ("w", "w-") else documents.read_node(
-        where, at, zarr_format=zarr_format
+        where, at, zarr_format=zarr_format, options=options
     )  # fmt: skip
     if metadata is not None:
         found = documents.require_array(metadata, where, at)
@@ -149,13 +154,14 @@ def open_group(
     zarr_format: Literal[2, 3] | None = None,
     attributes: Mapping[str, Any] | None = None,
     use_consolidated: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     options: Options | None = None,
 ) -> Group:
     """Open a group, or make one where the mode says so.
 
     Parameters
     ----------
-    store, path, mode, zarr_format, options
+    store, path, mode, zarr_format, storage_options, options
         As in `open`.
     attributes : mapping, optional
         Of a group that is made.
@@ -174,10 +180,10 @@ def open_group(
     InvalidArgumentError
         If consolidated metadata must be there and is not.
     """
-    where, at, mode = _place(store, path, mode)
+    where, at, mode = _place(store, path, mode, storage_options)
     if mode in ("w", "w-"):
         return _create_group(where, at, mode, zarr_format, attributes, options)
-    metadata = documents.read_node(where, at, zarr_format=zarr_format)
+    metadata = documents.read_node(where, at, zarr_format=zarr_format, options=options)
     if metadata is None:
         if mode == "a":
             return _create_group(where, at, mode, zarr_format, attributes, options)
@@ -254,6 +260,7 @@ def create_array(
     dimension_names: Sequence[str | None] | None = None,
     overwrite: bool = False,
     pending: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
     options: Options | None = None,
 ) -> Array:
     """Make an array.
@@ -300,6 +307,8 @@ def create_array(
         Replace what is at the path. Only Zarr data is ever deleted.
     pending : bool
         Hold the array back from readers until `Array.publish` is called.
+    storage_options : mapping, optional
+        For a URL of a remote store alone; see `open`.
     options : Options, optional
         Run settings of the handle.
 
@@ -321,7 +330,7 @@ def create_array(
     np.float32(nan)
     """
     return make_array(
-        resolve(store),
+        resolve(store, storage_options=storage_options),
         normalize_path(name),
         shape=shape,
         dtype=dtype,
@@ -350,6 +359,7 @@ def create_group(
     zarr_format: Literal[2, 3] = 3,
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
     options: Options | None = None,
 ) -> Group:
     """Make a group; parameters and errors as in `create_array`.
@@ -360,7 +370,7 @@ def create_group(
     'winds'
     """
     return groups.create_group(
-        resolve(store),
+        resolve(store, storage_options=storage_options),
         normalize_path(path),
         attributes=attributes,
         overwrite=overwrite,
@@ -369,10 +379,13 @@ def create_group(
     )
 
 
-def _place(store: Any, path: str | None, mode: Mode) -> tuple[Store, str, Mode]:
+def _place(
+    store: Any, path: str | None, mode: Mode, storage_options: Mapping[str, Any] | None = None
+) -> tuple[Store, str, Mode]:
     if mode not in _MODES:
         raise InvalidArgumentError(f"mode must be one of {_MODES}, got {mode!r}")
-    return resolve(store, read_only=mode == "r"), normalize_path(path), mode
+    where = resolve(store, read_only=mode == "r", storage_options=storage_options)
+    return where, normalize_path(path), mode
 
 
 def _create_group(

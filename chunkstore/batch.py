@@ -20,9 +20,9 @@ import numpy as np
 from chunkstore.codecs import blosc, crc32c, zstd
 from chunkstore.codecs.transpose import TransposeCodec
 from chunkstore.display import Facts
-from chunkstore.indexing import Grid, Projection, Request
 from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
+from chunkstore.requests import Grid, Projection, Request
 from chunkstore.types import Buffer, NDArray, Shape
 
 try:

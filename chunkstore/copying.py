@@ -15,10 +15,10 @@ from chunkstore import group as groups
 from chunkstore.array import Array, make_array, make_array_from
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.group import Group
-from chunkstore.indexing import Projection, whole_request
 from chunkstore.keys import join, prefix_of
 from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
+from chunkstore.requests import Projection, whole_request
 from chunkstore.resizing import stored_keys
 from chunkstore.stores.base import Store
 from chunkstore.workers import run_in_threads

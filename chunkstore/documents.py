@@ -32,6 +32,7 @@ from chunkstore.errors import (
 from chunkstore.keys import RESERVED_PREFIX, join, node_name_problem, prefix_of
 from chunkstore.metadata import ConsolidatedCopy
 from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
+from chunkstore.options import Options
 from chunkstore.sharding import pipeline_problems
 from chunkstore.stores.base import Store
 from chunkstore.types import Buffer
@@ -59,23 +60,29 @@ NodeMetadata = ArrayMetadata | GroupMetadata
 _N = TypeVar("_N", ArrayMetadata, GroupMetadata)
 
 
-def read_node(store: Store, path: str, *, zarr_format: int | None = None) -> NodeMetadata | None:
+def read_node(
+    store: Store, path: str, *, zarr_format: int | None = None, options: Options | None = None
+) -> NodeMetadata | None:
     """Read the metadata of the node at a path; None if there is none.
 
     Version 3 is looked for first. One request for a version 3 node; up to four for version 2.
+    `options` are those of the handle to be, which may know more codecs.
     """
+    check = partial(codec_problems, options=options)
     for key in formats.document_keys(path, zarr_format=zarr_format):
         value = store.get(key)
         if value is not None:
             beside = formats.attributes_key(key)
             attributes = None if beside is None else store.get(beside)
-            return formats.decode(key, value, attributes, store=repr(store), check=codec_problems)
+            return formats.decode(key, value, attributes, store=repr(store), check=check)
     return None
 
 
-def codec_problems(metadata: ArrayMetadata) -> list[tuple[str, str]]:
+def codec_problems(
+    metadata: ArrayMetadata, options: Options | None = None
+) -> list[tuple[str, str]]:
     """List what is wrong with an array's codecs, each problem with its JSON path."""
-    made = pipeline_problems(metadata)
+    made = pipeline_problems(metadata, options)
     if not isinstance(made, list):
         return []
     return [(formats.problem_path(metadata, path), what) for path, what in made]
@@ -120,13 +127,26 @@ def make_node(
     """
     store.check_writable()
     formats.check_format(metadata.zarr_format)
+    documents = _encoded(store, path, metadata)
     _check_place(store, path, metadata.zarr_format)
     _clear_place(store, path, is_array=isinstance(metadata, ArrayMetadata), overwrite=overwrite)
     if pending:
-        documents = formats.encode(path, metadata)
         store.set(join(path, PENDING), documents[formats.primary_key(path, metadata)])
         return
     _write_documents(store, path, metadata)
+
+
+def _encoded(store: Store, path: str, metadata: NodeMetadata) -> dict[str, bytes]:
+    """Turn metadata into documents, by key, that are sure to open again.
+
+    What we would refuse to read must not be stored, least of all over a document that opens.
+    """
+    documents = formats.encode(path, metadata)
+    key = formats.primary_key(path, metadata)
+    beside = formats.attributes_key(key)
+    attributes = None if beside is None else documents[beside]
+    formats.decode(key, documents[key], attributes, store=f"{store!r}, not stored,")
+    return documents
 
 
 def publish(store: Store, path: str, metadata: ArrayMetadata) -> None:
@@ -211,7 +231,7 @@ def update_node(store: Store, path: str, metadata: _N, change: Callable[[_N], _N
     result = metadata
 
     def changed(document: bytes | None, attributes: bytes | None) -> dict[str, bytes]:
-        """Give the new documents, those alone that differ from what is stored."""
+        """Give the new documents; of several, those alone that differ from what is stored."""
         nonlocal result
         if document is None:
             raise not_found(store, path)
@@ -219,8 +239,11 @@ def update_node(store: Store, path: str, metadata: _N, change: Callable[[_N], _N
         if type(current) is not type(metadata):
             raise NodeTypeError(f"{path or '/'!r} in {store!r} has changed its kind", path=path)
         result = change(current)
+        after = _encoded(store, path, result)
+        if beside is None:
+            return after
         before = formats.encode(path, current)
-        return {k: v for k, v in formats.encode(path, result).items() if v != before[k]}
+        return {k: v for k, v in after.items() if v != before[k]}
 
     def modify(key: str, stored: bytes | None) -> Buffer | None:
         if beside is None:

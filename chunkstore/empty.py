@@ -30,17 +30,30 @@ def is_all_fill(chunk: NDArray, fill_value: Any) -> bool:
         return True
     if chunk.dtype == object:
         return all(_is_same(element, fill_value) for element in chunk.flat)
-    wanted = np.array(fill_value, chunk.dtype).reshape(1)
-    if chunk.dtype.kind == "T":
+    packed = _packed(chunk.dtype)
+    if packed.itemsize != chunk.dtype.itemsize:
+        chunk = chunk.astype(packed)
+    wanted = np.array(fill_value, packed).reshape(1)
+    if packed.kind == "T":
         return bool((chunk == wanted).all())
-    itemsize = chunk.dtype.itemsize
-    if chunk[(0,) * chunk.ndim].tobytes() != wanted.tobytes():
+    # A slice and not an element: of text, numpy's scalars drop the zeros at the end.
+    if chunk[(..., *(slice(0, 1),) * chunk.ndim)].tobytes() != wanted.tobytes():
         return False
+    itemsize = packed.itemsize
     unit = math.gcd(itemsize, 8)
     if itemsize != unit:
         chunk = np.ascontiguousarray(chunk).reshape(-1)
     same = chunk.view(f"u{unit}").reshape(-1, itemsize // unit) == wanted.view(f"u{unit}")
     return bool(same.all())
+
+
+def _packed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the dtype without the padding between fields, which means nothing."""
+    if dtype.subdtype is not None:
+        return np.dtype((_packed(dtype.subdtype[0]), dtype.subdtype[1]))
+    if dtype.names is None:
+        return dtype
+    return np.dtype([(name, _packed(dtype[name])) for name in dtype.names])
 
 
 def _is_same(element: Any, fill_value: Any) -> bool:

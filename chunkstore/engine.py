@@ -25,12 +25,18 @@ import numpy as np
 
 from chunkstore.batch import BatchLayout, ChunkList, Target, layout_for
 from chunkstore.empty import is_all_fill
-from chunkstore.errors import ChunkError, ChunkStoreError, CodecError, MissingChunkError
-from chunkstore.indexing import Projection, Request, inner_request
+from chunkstore.errors import (
+    ChunkError,
+    ChunkStoreError,
+    CodecError,
+    ConflictError,
+    MissingChunkError,
+)
 from chunkstore.keys import join, prefix_of
 from chunkstore.metadata.model import ArrayMetadata
 from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
+from chunkstore.requests import Projection, Request, inner_request
 from chunkstore.sharding import ShardingCodec, cut, pipeline_of
 from chunkstore.stores.base import OpenValue, Store
 from chunkstore.types import Buffer, ByteRange, ChunkCoords, NDArray, Shape
@@ -41,9 +47,6 @@ __all__ = ["Engine"]
 _SERIAL_BYTES = 1 << 17
 """Decoded bytes below which starting a helper thread costs more than it saves."""
 
-_GAP_BYTES = 1 << 15
-"""Inner chunks no further apart than this are fetched together: skipping costs more."""
-
 _BATCH_BYTES = 1 << 22
 """Decoded bytes of one call of the kernel: long against its overhead, short against a pause."""
 
@@ -53,6 +56,9 @@ _BATCH_CHUNKS = 1024
 _FETCH_BYTES = 1 << 24
 """Most bytes of one fetch of several inner chunks, so that memory stays bounded."""
 
+
+_MOST_VERSIONS = 10
+"""How often a shard is opened again because it was replaced while its parts were read."""
 
 _MOST_VARIANTS = 4096
 """Pipelines kept for chunks of different shapes; each takes some kilobytes."""
@@ -83,7 +89,9 @@ class Output(NamedTuple):
     @classmethod
     def of(cls, request: Request, out: NDArray) -> Output:
         """Give the output of a request, in the order in which its projections count upwards."""
-        memory = out.reshape(-1).view(np.uint8) if out.flags.c_contiguous and out.size else None
+        memory = None
+        if out.flags.c_contiguous and out.size and not out.dtype.hasobject:
+            memory = out.reshape(-1).view(np.uint8)
         return cls(request.buffer_view(out), memory)
 
     def target(self) -> Target:
@@ -169,9 +177,7 @@ class Engine:
 
     def _run(self, work: Callable[[Unit], None], request: Request, n_bytes: int) -> None:
         grid = self.metadata.grid
-        n_threads = 1
-        if n_bytes > _SERIAL_BYTES or not self.metadata.data_type.is_fixed_size:
-            n_threads = self.options.threads
+        n_threads = self._n_threads(n_bytes)
         n_units = min(n_threads, request.n_projections(grid))
         # Threads that have no shard of their own help inside the shards.
         inner = n_threads // max(1, n_units)
@@ -180,6 +186,16 @@ class Engine:
             for projection in request.projections(grid)
         )
         run_in_threads(work, units, n_threads=n_units)
+
+    def _n_threads(self, n_bytes: int) -> int:
+        """Choose how many threads a request of so many decoded bytes may use."""
+        if self.store.concurrency > 1:
+            # Requests mostly wait, so that more of them than processors pay even for few bytes,
+            # and one thread decodes while others wait.
+            return self.options.threads_for(self.store.concurrency)
+        if n_bytes > _SERIAL_BYTES or not self.metadata.data_type.is_fixed_size:
+            return self.options.threads
+        return 1
 
     def _variant(self, unit: Unit) -> Engine:
         """Give the engine for chunks of a unit's shape, where shapes differ."""
@@ -267,6 +283,8 @@ class Engine:
             if stored is not None:
                 pipeline.decode(stored, chunk)
             _assign(chunk, selection, part, fields)
+            if stored is not None and not self.store.can_forget:
+                return pipeline.encode(chunk)
             return encode(chunk)
 
         try:
@@ -281,16 +299,29 @@ class Engine:
     # -- a shard as one value -------------------------------------------------------------------
 
     def _read_shard(self, unit: Unit, output: Output) -> None:
-        _, selection, out_selection, whole = unit.projection
-        request = inner_request(selection)
+        request = inner_request(unit.projection.chunk_selection)
         if request is None:
             self._read_chunk(unit, output)
             return
+        for _ in range(_MOST_VERSIONS):
+            try:
+                self._read_version(unit, request, output)
+            except ConflictError as error:
+                conflict = error
+            else:
+                return
+        raise conflict
+
+    def _read_version(self, unit: Unit, request: Request, output: Output) -> None:
+        """Read from a shard as it is stored now; `ConflictError` if it is replaced meanwhile."""
+        codec = self.sharding
+        assert codec is not None
+        _, _, out_selection, whole = unit.projection
         if whole:
             value = self.store.get(unit.key)
             opened = None if value is None else OpenValue(value)
         else:
-            opened = self.store.open_value(unit.key)
+            opened = self.store.open_value(unit.key, codec.index_range)
         if opened is None:
             self._fill(unit, output.view)
             return
@@ -321,7 +352,7 @@ class Engine:
             for row in fetch.rows.tolist():
                 self._read_inner_chunk(projections[row], data, ranges[row], fetch.start, output)
 
-        fetches = list(_fetches(ranges, unit.n_threads))
+        fetches = list(self._fetches(ranges, unit.n_threads))
         run_in_threads(read_some, fetches, n_threads=min(unit.n_threads, len(fetches)))
 
     def _decode_inner(
@@ -343,8 +374,34 @@ class Engine:
             for i in batch.decode_parts(data, within, some, target).tolist():
                 self._read_inner_chunk(some.projection(i), data, within[i], 0, output)
 
-        fetches = list(_fetches(ranges, unit.n_threads))
+        fetches = list(self._fetches(ranges, unit.n_threads))
         run_in_threads(read_some, fetches, n_threads=min(unit.n_threads, len(fetches)))
+
+    def _fetches(self, ranges: NDArray, n_threads: int) -> Iterator[Fetch]:
+        """Join the byte ranges of inner chunks that lie close together into single fetches.
+
+        Empty inner chunks need no bytes and make a fetch of their own. Where several threads share
+        one shard, each fetch is kept to its part of the whole.
+        """
+        gap = self.store.gap_bytes
+        offsets, lengths = ranges[:, 0], ranges[:, 1]
+        empty = np.flatnonzero(offsets < 0)
+        if empty.size:
+            yield Fetch(0, 0, empty)
+        rows = np.argsort(offsets, kind="stable")[empty.size :]
+        if not rows.size:
+            return
+        starts = offsets[rows]
+        stops = starts + lengths[rows]
+        most = min(_FETCH_BYTES, max(gap, int(lengths[rows].sum()) // max(1, n_threads)))
+        first = 0
+        far = np.flatnonzero(starts[1:] - stops[:-1] > gap) + 1
+        for last in (*far.tolist(), len(rows)):
+            while first < last:
+                end = int(np.searchsorted(stops[first:last], starts[first] + most, side="right"))
+                end = first + max(1, end)
+                yield Fetch(int(starts[first]), int(stops[end - 1]), rows[first:end])
+                first = end
 
     def _read_inner_chunk(
         self, projection: Projection, data: Buffer, place: NDArray, start: int, output: Output
@@ -382,7 +439,8 @@ class Engine:
 
             projections = request.projections(codec.grid)
             run_in_threads(write_one, projections, n_threads=unit.n_threads)
-            if all(piece is None for piece in parts.values()):
+            is_empty = all(piece is None for piece in parts.values())
+            if is_empty and (stored is None or self.store.can_forget):
                 return None
             return codec.assemble(parts)
 
@@ -491,32 +549,6 @@ def _assign(
 ) -> None:
     target = chunk[fields] if fields else chunk
     target[selection] = part
-
-
-def _fetches(ranges: NDArray, n_threads: int) -> Iterator[Fetch]:
-    """Join the byte ranges of inner chunks that lie close together into single fetches.
-
-    Empty inner chunks need no bytes and make a fetch of their own. Where several threads share
-    one shard, each fetch is kept to its part of the whole.
-    """
-    offsets, lengths = ranges[:, 0], ranges[:, 1]
-    empty = np.flatnonzero(offsets < 0)
-    if empty.size:
-        yield Fetch(0, 0, empty)
-    rows = np.argsort(offsets, kind="stable")[empty.size :]
-    if not rows.size:
-        return
-    starts = offsets[rows]
-    stops = starts + lengths[rows]
-    most = min(_FETCH_BYTES, max(_GAP_BYTES, int(lengths[rows].sum()) // max(1, n_threads)))
-    first = 0
-    far = np.flatnonzero(starts[1:] - stops[:-1] > _GAP_BYTES) + 1
-    for last in (*far.tolist(), len(rows)):
-        while first < last:
-            end = int(np.searchsorted(stops[first:last], starts[first] + most, side="right"))
-            end = first + max(1, end)
-            yield Fetch(int(starts[first]), int(stops[end - 1]), rows[first:end])
-            first = end
 
 
 def _fetched(opened: OpenValue, fetch: Fetch) -> Buffer:

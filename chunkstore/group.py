@@ -10,6 +10,7 @@ Source: Zarr v3 core, "Hierarchy"; Zarr v2, "Hierarchies".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -123,11 +124,13 @@ class Group:
         """Open the member at an exact path below the group: names in a store may be odd."""
         full = join(self._path, path)
         copy = None if self._copy is None or not path else self._copy
-        metadata = None if copy is None else copy.get(path, documents.codec_problems)
+        metadata = None
+        if copy is not None:
+            metadata = copy.get(path, partial(documents.codec_problems, options=self._options))
         if metadata is None:
             copy = None
             metadata = documents.read_node(
-                self._store, full, zarr_format=self._metadata.zarr_format
+                self._store, full, zarr_format=self._metadata.zarr_format, options=self._options
             )
         if metadata is None:
             return None

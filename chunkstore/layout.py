@@ -23,10 +23,17 @@ from chunkstore.codecs.base import ChunkSpec, Codec
 from chunkstore.errors import CodecError, InvalidArgumentError
 from chunkstore.keys import ChunkKeyEncoding
 from chunkstore.metadata import v2
-from chunkstore.metadata.model import ArrayMetadata, CodecSpec, plain_attributes
+from chunkstore.metadata.model import (
+    MAX_EXTENT,
+    ArrayMetadata,
+    CodecSpec,
+    Problems,
+    check_chunk_bytes,
+    plain_attributes,
+)
 from chunkstore.metadata.v3 import codec_document
 from chunkstore.options import Options
-from chunkstore.sharding import pipeline_problems
+from chunkstore.sharding import ShardingCodec, pipeline_problems
 from chunkstore.types import Shape
 
 _MAX_BLOSC_BYTES = 2**31 - 17
@@ -35,7 +42,7 @@ _MAX_BLOSC_BYTES = 2**31 - 17
 _SHARD_BYTES = 1 << 26
 """Decoded size that automatic shards aim at: few objects, and memory for one on each thread."""
 
-__all__ = ["array_metadata", "automatic_chunks", "parse_bytes"]
+__all__ = ["array_metadata", "automatic_chunks", "extents", "parse_bytes"]
 
 _TARGET_BYTES = 1 << 20
 """Decoded size that automatic chunks aim at: large enough to compress and to outweigh a request,
@@ -69,8 +76,8 @@ def array_metadata(
     if zarr_format not in (2, 3):
         raise InvalidArgumentError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
     data_type = dtypes.from_numpy(dtype)
-    extents = _extents("shape", shape, least=0)
-    grid = _chunk_grid(chunks, extents, data_type)
+    full_shape = extents("shape", shape, least=0)
+    grid = _chunk_grid(chunks, full_shape, data_type)
     chunk_shape = grid.largest_chunk
     fill = data_type.default_fill() if fill_value is None else data_type.scalar(fill_value)
     codecs = _codecs(
@@ -97,9 +104,11 @@ def array_metadata(
         fill_value=fill,
         codecs=codecs,
         attributes=plain_attributes(attributes),
-        dimension_names=_dimension_names(dimension_names, len(extents), zarr_format),
+        dimension_names=_dimension_names(dimension_names, len(full_shape), zarr_format),
     )
-    problems = pipeline_problems(metadata, options)
+    too_large = Problems()
+    check_chunk_bytes(grid.largest_chunk, data_type, "chunks", too_large)
+    problems = too_large.found or pipeline_problems(metadata, options)
     if isinstance(problems, list):
         path, what = problems[0]
         raise InvalidArgumentError(f"cannot create the array: {path}: {what}", problems=problems)
@@ -119,7 +128,7 @@ def knowing_codecs(options: Options, given: Mapping[str, Any]) -> Options:
     arguments = (given.get(name) for name in ("filters", "compressors", "serializer"))
     codecs = (codec for argument in arguments for codec in _several(argument))
     classes = (type(codec) for codec in codecs if isinstance(codec, Codec))
-    own = (cls for cls in classes if not cls.__module__.startswith("chunkstore."))
+    own = (cls for cls in classes if not table.is_ours(cls) and cls is not ShardingCodec)
     known = tuple(dict.fromkeys((*options.codecs, *own)))
     return options if known == options.codecs else replace(options, codecs=known)
 
@@ -190,7 +199,7 @@ def _shard_shape(
         shards = (shards,) * len(shape)
     if isinstance(shards, (str, bool)):
         raise InvalidArgumentError(f'shards must be integers, "auto" or None, got {shards!r}')
-    shard_shape = _extents("shards", shards, least=1)
+    shard_shape = extents("shards", shards, least=1)
     if len(shard_shape) != len(chunk_shape) or any(
         shard % chunk for shard, chunk in zip(shard_shape, chunk_shape, strict=True)
     ):
@@ -236,12 +245,23 @@ def parse_bytes(text: str) -> int:
     return n_bytes
 
 
-def _extents(name: str, value: int | Sequence[int], *, least: int) -> Shape:
+def extents(name: str, value: int | Sequence[int], *, least: int) -> Shape:
+    """Read an argument that gives one integer for each axis, such as a shape.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If an entry is no integer, less than `least`, or more than an index can say.
+    """
     entries = list(value) if isinstance(value, Iterable) else [value]
     for extent in entries:
-        if isinstance(extent, bool) or not isinstance(extent, (int, np.integer)) or extent < least:
+        if (
+            isinstance(extent, bool)
+            or not isinstance(extent, (int, np.integer))
+            or not least <= extent <= MAX_EXTENT
+        ):
             raise InvalidArgumentError(
-                f"{name} must be integers of at least {least}, got {value!r}"
+                f"{name} must be integers of at least {least} and at most 2**63 - 1, got {value!r}"
             )
     return tuple(map(int, entries))
 
@@ -256,7 +276,7 @@ def _chunk_shape(chunks: Any, shape: Shape, data_type: dtypes.DataType) -> Shape
         return automatic_chunks(shape, data_type.dtype.itemsize, target_bytes=target)
     if isinstance(chunks, (int, np.integer)):
         chunks = (chunks,) * len(shape)
-    chunk_shape = _extents("chunks", chunks, least=1)
+    chunk_shape = extents("chunks", chunks, least=1)
     if len(chunk_shape) != len(shape):
         raise InvalidArgumentError(
             f"chunks {chunk_shape} has {len(chunk_shape)} axes, but shape {shape} has {len(shape)}"

@@ -26,7 +26,9 @@ class Options:
     ----------
     n_threads : int, optional
         Threads that one read or write may use, the calling one included. None takes the
-        environment variable ``CHUNKSTORE_THREADS``, or the processors this process may run on.
+        environment variable ``CHUNKSTORE_THREADS``, or the processors this process may run on;
+        for stores whose requests mostly wait, as those over a network do, as many more as the
+        store says (`Store.concurrency`).
     write_empty_chunks : bool
         Store chunks whose elements all equal the fill value. The default leaves them out,
         and deletes them where they are stored, so that sparse arrays stay small.
@@ -80,6 +82,16 @@ class Options:
     @property
     def threads(self) -> int:
         """Threads to use, as an integer of at least 1."""
+        return self.threads_for(1)
+
+    def threads_for(self, concurrency: int) -> int:
+        """Give the threads to use on a store that wants so many requests under way at once.
+
+        Examples
+        --------
+        >>> Options(n_threads=2).threads_for(16), Options().threads_for(100)
+        (2, 100)
+        """
         if self.n_threads is not None:
             return self.n_threads
         asked = os.environ.get("CHUNKSTORE_THREADS")
@@ -91,7 +103,7 @@ class Options:
                     f"got {asked!r}"
                 )
             return int(asked)
-        return min(available_processors(), _MAX_DEFAULT_THREADS)
+        return max(concurrency, min(available_processors(), _MAX_DEFAULT_THREADS))
 
 
 def available_processors() -> int:

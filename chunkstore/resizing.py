@@ -22,9 +22,9 @@ from chunkstore import documents
 from chunkstore.empty import is_all_fill
 from chunkstore.engine import Engine
 from chunkstore.errors import ConflictError, InvalidArgumentError
-from chunkstore.indexing import Grid, Projection, Request, Run
 from chunkstore.keys import prefix_of
 from chunkstore.metadata.model import ArrayMetadata
+from chunkstore.requests import Grid, Projection, Request, Run
 from chunkstore.types import NDArray, Shape
 
 __all__ = ["append", "resize", "stored_keys"]

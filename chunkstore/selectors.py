@@ -1,6 +1,6 @@
 """Further ways to select from an array than by numpy's rules.
 
-Floor 5. `Selections` gives an array ``oindex``, ``vindex`` and ``blocks``, second pairs of brackets
+Floor 4. `Selections` gives an array ``oindex``, ``vindex`` and ``blocks``, second pairs of brackets
 with rules of their own, and zarr-python's methods that do the same under other names.
 
 Source: NEP 21, "Simplified and explicit advanced indexing".
@@ -12,14 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from chunkstore.errors import SelectionError
-from chunkstore.indexing import (
-    Grid,
-    Request,
-    block_request,
-    numpy_request,
-    orthogonal_request,
-    points_request,
-)
+from chunkstore.indexing import block_request, numpy_request, orthogonal_request, points_request
+from chunkstore.requests import Grid, Request
 from chunkstore.types import NDArray, Selection, Shape
 
 __all__ = ["Selections", "Selector"]

@@ -1,9 +1,9 @@
 """The job commands: ``chunkstore import``, ``simulate`` and ``pca``.
 
-Loaded by ``chunkstore.cli`` through the entry-point group ``chunkstore.commands``. Only what a
-person at a terminal needs is here: arguments, where to run, progress, the report. The jobs are in
-their own modules. Each command settles all it can refuse before it starts anything, and its
-result appears under its name only when it is complete (see ``staging``).
+Floor 8. Loaded by ``chunkstore.cli`` through the entry-point group ``chunkstore.commands``. Only
+what a person at a terminal needs is here: arguments, where to run, progress, the report. The jobs
+are in their own modules. Each command settles all it can refuse before it starts anything, and
+its result appears under its name only when it is complete (see ``staging``).
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ from dask_integration.staging import (
 __all__ = ["import_command", "pca_command", "simulate_command"]
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_CONVERGED = 1e-4
+"""Residual up to which a component counts as found."""
 
 _PLACE = "a folder, or a path in the hierarchy of one: STORE or STORE/path"
 
@@ -263,6 +266,7 @@ def _pca(arguments: argparse.Namespace) -> int:
     what = f"{plan.n_samples:,} samples, {plan.n_variants:,} variants"
     if not arguments.quiet:
         print_components(result.singular_values, result.explained_variance_ratio, result.residuals)
+    _warn_of_residuals(result.residuals.tolist())
     _say(arguments, f"results  {out}  ({what}, {time.monotonic() - started:.1f} s)")
     if picture is not None:
         scatter(
@@ -367,6 +371,17 @@ def _labels(plan: pca_job.PcaPlan, arguments: argparse.Namespace) -> tuple[str |
             file=sys.stderr,
         )
     return matched.labels
+
+
+def _warn_of_residuals(residuals: Sequence[float]) -> None:
+    """Say which components the method has not found exactly."""
+    rough = [str(number) for number, value in enumerate(residuals, 1) if value > _CONVERGED]
+    if rough:
+        print(
+            f"warning: these components have a residual above {_CONVERGED:.0e} and are only "
+            f"approximate: {', '.join(rough)}",
+            file=sys.stderr,
+        )
 
 
 def _say(arguments: argparse.Namespace, text: str) -> None:

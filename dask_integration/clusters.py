@@ -1,9 +1,10 @@
 """Where the tasks of a job run: threads of this process, processes of this machine, or a cluster.
 
-A job asks for a place by name and gets it for the length of a ``with`` block; what was started is
-gone afterwards, also after an error or Ctrl-C, and no task is left running behind it. So whoever
-cleans up files that tasks write does it outside this block. distributed is imported only where it
-is needed: threads do without it.
+Floor 6. A job asks for a place by name and gets it for the length of a ``with`` block. What was
+started is gone afterwards, also after an error or Ctrl-C, and no task is left running behind it;
+so whoever cleans up files that tasks write does it outside this block. A cluster that was running
+before may take a moment longer with the tasks that it is at. distributed is imported only where
+it is needed: threads do without it.
 """
 
 from __future__ import annotations

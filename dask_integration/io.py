@@ -110,6 +110,7 @@ def from_store(
     Examples
     --------
     >>> import chunkstore as cs
+    >>> import numpy as np
     >>> array = cs.create_array(None, data=np.arange(12).reshape(3, 4), chunks=(1, 2))
     >>> from_store(array, chunks=(1, 4)).sum(axis=1).compute()
     array([ 6, 22, 38])
@@ -245,6 +246,7 @@ def to_store(
     Examples
     --------
     >>> import chunkstore as cs
+    >>> import dask.array as da
     >>> store = cs.MemoryStore()
     >>> report = to_store(da.ones((4, 6), chunks=(2, 6)), store, path="a")
     >>> report.n_blocks, cs.open_array(store, path="a", mode="r").chunks

@@ -1,6 +1,6 @@
 """Pictures of a principal component analysis.
 
-The only file that imports matplotlib. It draws to files, never to a screen, and leaves the
+Floor 6. The only file that imports matplotlib. It draws to files, never to a screen, and leaves the
 settings of the process's other figures alone.
 """
 

@@ -1,8 +1,8 @@
 """Progress of a job's tasks on the terminal, wherever they run.
 
-A phase is a named part of a job. While it lasts, the tasks that dask starts and ends are counted:
-through a callback where they run in threads, through a scheduler plugin on a cluster. On a
-terminal that makes a moving bar; into a file or pipe, one line when the phase is over. All goes
+Floor 6. A phase is a named part of a job. While it lasts, the tasks that dask starts and ends are
+counted: through a callback where they run in threads, through a scheduler plugin on a cluster. On
+a terminal that makes a moving bar; into a file or pipe, one line when the phase is over. All goes
 to standard error, so that standard output holds only the result.
 """
 
@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import uuid4
 
 from dask.callbacks import Callback
 
 from chunkstore.errors import MissingExtraError
 
-__all__ = ["Count", "PhaseStarter", "counting", "progress"]
+__all__ = ["Count", "PhaseStarter", "Tally", "counting", "progress"]
 
-_EVENT_INTERVAL_S = 0.2
+_REFRESH_S = 0.2
 
 
 class PhaseStarter(Protocol):
@@ -31,24 +31,19 @@ class PhaseStarter(Protocol):
         """Open a phase."""
 
 
-class Count:
-    """Numbers of tasks started with and finished; safe to update from several threads."""
+class Tally(NamedTuple):
+    """Tasks that were started with and tasks that have ended, since counting began."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.n_total = 0
-        self.n_done = 0
+    n_total: int
+    n_done: int
 
-    def add(self, *, n_total: int = 0, n_done: int = 0) -> None:
-        """Add to the numbers."""
-        with self._lock:
-            self.n_total += n_total
-            self.n_done += n_done
+    def since(self, before: Tally) -> Tally:
+        """Give what has come since an earlier tally."""
+        return Tally(self.n_total - before.n_total, self.n_done - before.n_done)
 
-    def reset(self) -> None:
-        """Start again at zero."""
-        with self._lock:
-            self.n_total = self.n_done = 0
+
+Count: TypeAlias = Callable[[], Tally]
+"""Gives the tally as it is now."""
 
 
 @contextmanager
@@ -92,47 +87,49 @@ def counting(client: Any) -> Iterator[Count]:
 
     Yields
     ------
-    Count
-        Kept up to date; on a cluster with a delay of about 0.2 seconds.
+    callable
+        Gives the `Tally` as it is now; on a cluster that asks the scheduler.
     """
-    count = Count()
-    with _counting_threads(count) if client is None else _counting_cluster(client, count):
+    with _counting_threads() if client is None else _counting_cluster(client) as count:
         yield count
 
 
-def _counting_threads(count: Count) -> AbstractContextManager[Any]:
+@contextmanager
+def _counting_threads() -> Iterator[Count]:
     """Count through dask's callbacks, which only its schedulers in this process call."""
+    n_total = n_done = 0
 
     def start_state(graph: Any, state: Any) -> None:
-        count.add(n_total=len(state["ready"]) + len(state["waiting"]))
+        nonlocal n_total
+        n_total += len(state["ready"]) + len(state["waiting"])
 
     def posttask(key: Any, result: Any, graph: Any, state: Any, worker: Any) -> None:
-        count.add(n_done=1)
+        nonlocal n_done
+        n_done += 1
 
-    return Callback(start_state=start_state, posttask=posttask)
+    with Callback(start_state=start_state, posttask=posttask):
+        yield lambda: Tally(n_total, n_done)
 
 
 @contextmanager
-def _counting_cluster(client: Any, count: Count) -> Iterator[None]:
-    """Count on the scheduler, which tells this client now and then."""
+def _counting_cluster(client: Any) -> Iterator[Count]:
+    """Count on the scheduler, and ask it for the tally."""
     name = f"chunkstore-progress-{uuid4().hex}"
 
-    def hear(event: tuple[float, Any]) -> None:
-        n_total, n_done = event[1]
-        count.add(n_total=n_total, n_done=n_done)
+    def look(dask_scheduler: Any) -> tuple[int, int]:
+        counter = dask_scheduler.plugins[name]
+        return counter.n_total, counter.n_done
 
-    client.subscribe_topic(name, hear)
-    client.register_plugin(_plugin(name, client.id), name=name)
+    client.register_plugin(_task_counter(client.id), name=name)
     try:
-        yield
+        yield lambda: Tally(*client.run_on_scheduler(look))
     finally:
         if client.status == "running":
             client.unregister_scheduler_plugin(name)
-            client.unsubscribe_topic(name)
 
 
-def _plugin(topic: str, client_id: str) -> Any:
-    """Make a scheduler plugin that reports the tasks of one client as they start and end.
+def _task_counter(client_id: str) -> Any:
+    """Make a scheduler plugin that counts the tasks of one client.
 
     The class is made here, not at the top, for two reasons: its base is in distributed, which
     jobs in threads do without; and a local class is pickled whole, so that it also works on a
@@ -143,11 +140,7 @@ def _plugin(topic: str, client_id: str) -> Any:
     class TaskCounter(SchedulerPlugin):
         def __init__(self) -> None:
             self.pending: set[Any] = set()
-            self.unreported = [0, 0]
-            self.reported_at = 0.0
-
-        async def start(self, scheduler: Any) -> None:
-            self.scheduler = scheduler
+            self.n_total = self.n_done = 0
 
         def update_graph(
             self, scheduler: Any, *, client: str, tasks: list[Any], **facts: Any
@@ -156,20 +149,12 @@ def _plugin(topic: str, client_id: str) -> Any:
                 new = {key for key in tasks if scheduler.tasks[key].state != "memory"}
                 new -= self.pending
                 self.pending |= new
-                self.report(len(new), 0)
+                self.n_total += len(new)
 
         def transition(self, key: Any, start: str, finish: str, *args: Any, **facts: Any) -> None:
             if key in self.pending and finish in ("memory", "erred", "forgotten"):
                 self.pending.discard(key)
-                self.report(0, int(finish == "memory"))
-
-        def report(self, n_total: int, n_done: int) -> None:
-            self.unreported[0] += n_total
-            self.unreported[1] += n_done
-            now = time.monotonic()
-            if not self.pending or now - self.reported_at > _EVENT_INTERVAL_S:
-                self.scheduler.log_event(topic, tuple(self.unreported))
-                self.unreported, self.reported_at = [0, 0], now
+                self.n_done += finish == "memory"
 
     return TaskCounter()
 
@@ -185,7 +170,6 @@ def _bar(console: Any, name: str, count: Count) -> Iterator[None]:
         TimeRemainingColumn,
     )
 
-    count.reset()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -193,32 +177,37 @@ def _bar(console: Any, name: str, count: Count) -> Iterator[None]:
         TextColumn("tasks"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
+    before = count()
     with Progress(*columns, console=console) as bars:
         bar = bars.add_task(name, total=None)
         over = threading.Event()
 
         def refresh() -> None:
-            while not over.wait(0.1):
-                bars.update(bar, total=count.n_total or None, completed=count.n_done)
+            # A cluster that is gone ends the job with an error of its own.
+            with suppress(OSError, RuntimeError):
+                while not over.wait(_REFRESH_S):
+                    now = count().since(before)
+                    bars.update(bar, total=now.n_total or None, completed=now.n_done)
 
         watcher = threading.Thread(target=refresh, name="chunkstore-progress")
         watcher.start()
         try:
             yield
-            bars.update(bar, total=count.n_total, completed=count.n_total)
         finally:
             over.set()
             watcher.join()
+        now = count().since(before)
+        bars.update(bar, total=now.n_total, completed=now.n_total)
 
 
 @contextmanager
 def _line(console: Any, name: str, count: Count) -> Iterator[None]:
     """Print one line when the phase is over: what a log file can hold."""
-    count.reset()
-    started = time.monotonic()
+    before, started = count(), time.monotonic()
     yield
+    n_tasks = count().since(before).n_total
     seconds = time.monotonic() - started
-    console.print(f"{name}: {count.n_total} tasks in {seconds:.1f} s", highlight=False)
+    console.print(f"{name}: {n_tasks} tasks in {seconds:.1f} s", highlight=False)
 
 
 def _console() -> Any:

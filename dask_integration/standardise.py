@@ -101,6 +101,8 @@ def standardise(
 
     Examples
     --------
+    >>> import dask.array as da
+    >>> import numpy as np
     >>> x = da.from_array(np.array([[0, 2, -1, 2, 0], [1, 1, 1, 1, 1]], dtype="int8"))
     >>> standardise(x, axis=1, missing=-1).compute(scheduler="synchronous")
     array([[-1.,  1.,  0.,  1., -1.],

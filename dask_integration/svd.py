@@ -153,9 +153,9 @@ def svd(
     for float32 data too.
 
     ``residuals`` computed together with ``u`` (or what is written of it) reads ``x`` once for
-    both. Tasks of passes run BLAS on one thread: dask runs several of them side by side. If ``x``
-    is a source followed by block-wise functions, each pass is one task a block,
-    and no block is read before its pass begins.
+    both. If ``x`` is a source followed by block-wise functions, each pass is one task a block, and
+    no block is read before its pass begins. These tasks run BLAS on one thread: dask runs several
+    of them side by side.
 
     A singular value below about ``1e-8 * sqrt(n)`` of the largest counts as 0: products of
     ``x.T @ x`` cannot tell it from rounding. For the same reason columns of the tall factor are
@@ -168,6 +168,8 @@ def svd(
 
     Examples
     --------
+    >>> import dask.array as da
+    >>> import numpy as np
     >>> x = da.from_array(np.diag([3.0, 2.0, 1.0]), chunks=(1, 3))
     >>> u, s, v = svd(x, 2)
     >>> s.compute(scheduler="synchronous")

@@ -18,8 +18,6 @@ A codec of your own is a class derived from one of the three, as in each file of
 >>> import chunkstore
 >>> @dataclass(frozen=True)
 ... class Xor(BytesBytesCodec):
-...     """Flip the bits that are set in a key."""
-...
 ...     name = "example.xor"
 ...     key: int = 255
 ...

@@ -7,7 +7,7 @@ zarr-python reads it where the package cast-value-rs is installed.
 
     {"name": "cast_value", "configuration": {
         "data_type": "uint8", "rounding": "nearest-even", "out_of_range": "clamp",
-        "scalar_map": {"encode": [["NaN", 0]], "decode": [[0, "NaN"]]}}}
+        "scalar_map": {"encode": [["NaN", 255]], "decode": [[255, "NaN"]]}}}
 
 For each element the first of these that applies:
 

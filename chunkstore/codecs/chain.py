@@ -279,6 +279,11 @@ def _seen_by(entry: CodecSpec, place: _Place | None) -> tuple[ChunkSpec, np.dtyp
         except (TypeError, ValueError, SyntaxError):
             # The codec itself says what is wrong with it.
             dtype = place.dtype if place is not None else dtype
+    if place is not None and _is_swapped(dtype, place.dtype):
+        raise CodecError(
+            f"{entry.name} takes {dtype.str}, but is given {place.dtype.str}: with their bytes "
+            f"swapped, floats would be rounded to other numbers"
+        )
     if place is not None and dtype.itemsize != place.dtype.itemsize:
         if not dtype.itemsize or place.n_bytes % dtype.itemsize:
             raise CodecError(f"{entry.name} takes {dtype}, which {place.n_bytes} bytes cannot hold")
@@ -289,3 +294,8 @@ def _seen_by(entry: CodecSpec, place: _Place | None) -> tuple[ChunkSpec, np.dtyp
         n_bytes = 0 if place is None else place.n_bytes
         dtype, shape, data_type = np.dtype(np.uint8), (n_bytes,), from_numpy("uint8")
     return ChunkSpec(shape, data_type, data_type.default_fill()), dtype
+
+
+def _is_swapped(seen: np.dtype[Any], given: np.dtype[Any]) -> bool:
+    """Whether floats of one byte order are taken for those of the other."""
+    return seen.kind == given.kind == "f" and seen == given.newbyteorder("S") != given

@@ -74,17 +74,21 @@ class DeltaCodec(TypedFilter):
         """Add the differences up."""
         decoded = np.empty(values.shape, self.dtype.newbyteorder("="))
         with np.errstate(all="ignore"):
+            if self._wraps:
+                # numpy would add signed and unsigned numbers of 64 bits up as floats.
+                values = values.astype(decoded.dtype)
             np.cumsum(values, out=decoded)
         return decoded
 
     @property
-    def _may_lose(self) -> bool:
-        """Whether a difference could come back as another number.
+    def _wraps(self) -> bool:
+        """Whether both types are of whole numbers, which wrap around on both ways."""
+        return self.dtype.kind in "iu" and self.astype.kind in "iu"
 
-        Integers may wrap around on both ways as long as no bit is cut off.
-        """
-        integers = self.dtype.kind in "iu" and self.astype.kind in "iu"
-        return self.astype.itemsize < self.dtype.itemsize if integers else True
+    @property
+    def _may_lose(self) -> bool:
+        """Whether a difference could come back as another number: if bits are cut off."""
+        return not self._wraps or self.astype.itemsize < self.dtype.itemsize
 
 
 def _holds(encoded: NDArray, differences: NDArray) -> bool:

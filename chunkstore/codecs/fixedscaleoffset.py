@@ -14,7 +14,7 @@ number. Source: numcodecs documentation, "FixedScaleOffset".
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -26,6 +26,8 @@ from chunkstore.errors import CodecError
 from chunkstore.types import NDArray
 
 __all__ = ["FixedScaleOffsetCodec"]
+
+_MOST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class FixedScaleOffsetCodec(TypedFilter):
                     # numpy's whole numbers wrap around; what they would give must be the same.
                     exact = np.around((values.astype("f8") - self.offset) * self.scale)
                 encoded = scaled.astype(self.astype.newbyteorder("="))
-                fits = _fits(values, exact, encoded)
+                fits = _fits(values, exact, encoded) and self._comes_back(encoded)
         except (OverflowError, TypeError) as error:
             raise CodecError(f"{self.name} cannot scale {values.dtype}: {error}") from error
         if not fits:
@@ -97,8 +99,20 @@ class FixedScaleOffsetCodec(TypedFilter):
     def decode_values(self, values: NDArray) -> NDArray:
         """Scale back."""
         with np.errstate(all="ignore"):
-            decoded: NDArray = (values / self.scale) + self.offset
-            return decoded.astype(self.dtype.newbyteorder("="), copy=False)
+            return self._scaled_back(values).astype(self.dtype.newbyteorder("="), copy=False)
+
+    def _scaled_back(self, values: NDArray) -> NDArray:
+        # As floats, so that a negative scale of unsigned numbers is no error.
+        scaled: NDArray = (values / float(self.scale)) + float(self.offset)
+        return scaled
+
+    def _comes_back(self, encoded: NDArray) -> bool:
+        """Whether the type of the elements, if of whole numbers, holds what rounding made."""
+        if self.dtype.kind == "f":
+            return True
+        limits = np.iinfo(self.dtype)
+        back = np.trunc(self._scaled_back(encoded))
+        return bool(((back >= float(limits.min)) & (back < float(limits.max) + 1)).all())
 
 
 def _fits(values: NDArray, exact: NDArray, encoded: NDArray) -> bool:
@@ -111,6 +125,7 @@ def _fits(values: NDArray, exact: NDArray, encoded: NDArray) -> bool:
 
 def _number(name: str, configuration: Mapping[str, Any], key: str) -> float:
     value = configuration[key]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not -_MOST <= value <= _MOST:
         raise CodecError(f"{name} takes for {key!r} a finite number, got {value!r}", key=key)
-    return value
+    return float(value) if abs(value) >= 2**63 else value

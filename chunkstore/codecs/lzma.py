@@ -68,14 +68,18 @@ class LzmaCodec(BytesBytesCodec):
         if preset is not None:
             # The highest bit asks for more effort at the same level.
             integer(cls.name, {"preset": preset}, "preset", 0, 9 | lzma.PRESET_EXTREME)
+            integer(cls.name, {"preset": preset & ~lzma.PRESET_EXTREME}, "preset", 0, 9)
         made = cls(
             integer(cls.name, settings, "format", min(_FORMATS), max(_FORMATS)),
             integer(cls.name, settings, "check", -1, 15),
             preset,
             json.dumps(filters),
         )
+        if preset is not None and filters is not None:
+            raise CodecError(f"{cls.name} takes a preset or filters, not both", key="preset")
         try:
-            lzma.LZMACompressor(made.format, made.check, made.preset, made._filters)
+            # The lowest preset stands for any of them; the highest takes 700 MB.
+            lzma.LZMACompressor(made.format, made.check, 0 if filters is None else None, filters)
             made._start()
         except (lzma.LZMAError, ValueError, TypeError, OverflowError) as error:
             raise CodecError(f"{cls.name} cannot take {dict(configuration)!r}: {error}") from error

@@ -71,7 +71,7 @@ class _ListCodec(ArrayBytesCodec):
         """Encode the chunk, which keeps its shape."""
         try:
             return bytes(self.codec.encode(array))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
             raise CodecError(f"{self.codec_id} cannot hold an element: {error}") from error
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray:
@@ -231,4 +231,6 @@ def _array(codec_id: str, elements: list[Any], spec: ChunkSpec) -> NDArray:
         made = spec.data_type.cast(elements).astype(dtype)
     except ValueError as error:
         raise CodecError(f"{codec_id} holds no {spec.data_type.name}: {error}") from error
+    if made.ndim != 1:
+        raise CodecError(f"{codec_id} holds lists, no elements of {spec.data_type.name}")
     return made.reshape(spec.shape)

@@ -105,7 +105,7 @@ class PcodecCodec(ArrayBytesCodec):
 
     def encode(self, array: NDArray, spec: ChunkSpec) -> Buffer:
         """Compress the elements in C order."""
-        flat = np.ascontiguousarray(array).reshape(-1)
+        flat = np.require(array, requirements=["C", "A"]).reshape(-1)
         try:
             encoded: bytes = _standalone().simple_compress(flat, self._settings())
         except (RuntimeError, TypeError, ValueError) as error:

@@ -47,7 +47,7 @@ from chunkstore.errors import CodecError
 from chunkstore.metadata.model import CodecSpec, extension_name_problem
 from chunkstore.metadata.v2 import FILTER_CHAIN
 
-__all__ = ["ENTRY_POINTS", "make", "spec_of"]
+__all__ = ["ENTRY_POINTS", "is_ours", "make", "spec_of"]
 
 ENTRY_POINTS = "chunkstore.codecs"
 """Group of the entry points that name codec classes of other packages."""
@@ -168,6 +168,12 @@ def _installed(name: str) -> type[Codec] | None:
             raise CodecError(f"codec {name!r}: {value!r} is no class derived from Codec")
         return cls
     return None
+
+
+def is_ours(cls: type[Codec]) -> bool:
+    """Whether a class is the one that a document's name stands for without a user's doing."""
+    name: object = getattr(cls, "name", None)
+    return not isinstance(name, str) or _TABLE.get(name) is cls
 
 
 def spec_of(codec: Any, *, zarr_format: int, spec: ChunkSpec) -> CodecSpec:

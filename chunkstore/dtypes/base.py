@@ -55,6 +55,11 @@ class DataType:
         return 8 * self.dtype.itemsize
 
     @property
+    def number_bits(self) -> int:
+        """Bits of each number that an element is made of: half of it for complex numbers."""
+        return self.n_bits
+
+    @property
     def order_unit(self) -> int:
         """Bytes of the numbers that byte order turns around; 1 where it has no meaning."""
         return self.dtype.itemsize
@@ -211,7 +216,7 @@ class DataType:
         array = raw.view(self.dtype).reshape(shape)
         if self.needs_byte_order and order != NATIVE:
             array = self.swapped(array)
-        return self.cleaned(array) if self.has_spare_bits else array
+        return self.cleaned(array)
 
     def swapped(self, array: NDArray) -> NDArray:
         """Give a copy with the bytes of each number turned around."""
@@ -220,9 +225,11 @@ class DataType:
         return swapped.view(self.dtype).reshape(array.shape)
 
     def cleaned(self, array: NDArray) -> NDArray:
-        """Give a copy with zeros in the bits that mean nothing."""
+        """Give the elements with zeros in the bits that mean nothing."""
+        if not self.has_spare_bits:
+            return array
         flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        used = np.uint8((1 << self.n_bits) - 1)
+        used = np.uint8((1 << self.number_bits) - 1)
         return (flat & used).view(self.dtype).reshape(array.shape)
 
 

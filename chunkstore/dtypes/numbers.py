@@ -116,10 +116,8 @@ class Integer(DataType):
     def cast(self, value: Any) -> NDArray:
         values = _numbers(self, value, _INTEGER)
         if values.dtype != self.dtype and values.size:
-            # Types below 8 bits know no minimum in numpy.
-            seen = values if values.dtype.kind in "biu" else values.astype(np.int8)
             least, most = self.limits
-            low, high = int(seen.min()), int(seen.max())
+            low, high = int(values.min()), int(values.max())
             if low < least or high > most:
                 raise self.lossy(values, f"they go from {low} to {high}, it from {least} to {most}")
         return values
@@ -272,7 +270,7 @@ class Float(DataType):
         return self.format.plain_nan(value)
 
     def scalar(self, value: Any) -> Any:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, (bool, np.generic)):
             return self.fill_from_json(value, strict=False)
         return DataType.scalar(self, value)
 
@@ -297,6 +295,10 @@ class Complex(DataType):
     @property
     def order_unit(self) -> int:
         return self.format.dtype.itemsize
+
+    @property
+    def number_bits(self) -> int:
+        return self.format.bits
 
     @property
     def has_spare_bits(self) -> bool:
@@ -330,14 +332,9 @@ class Complex(DataType):
     def cast(self, value: Any) -> NDArray:
         values = _numbers(self, value, _COMPLEX)
         if values.dtype != self.dtype:
-            for part in _parts(values):
+            for part in (values.real, values.imag):
                 _check_range(self, part, self.format)
         return values
-
-    def cleaned(self, array: NDArray) -> NDArray:
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        used = np.uint8((1 << self.format.bits) - 1)
-        return (flat & used).view(self.dtype).reshape(array.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +353,8 @@ class ComplexPair(Complex):
         if rank(values.dtype) is None:
             raise self.lossy(values, "give numbers, or records of real and imag")
         made = np.empty(values.shape, self.dtype)
-        for name, part in zip(("real", "imag"), _parts(values), strict=True):
+        values = _native(values)
+        for name, part in (("real", values.real), ("imag", values.imag)):
             _check_range(self, part, self.format)
             made[name] = part
         return made
@@ -375,13 +373,26 @@ def _numbers(data_type: DataType, value: Any, most: int) -> NDArray:
     found = rank(values.dtype)
     if found is None:
         raise data_type.lossy(values, "they are no numbers")
+    if found > most and most == _INTEGER and not isinstance(value, np.ndarray):
+        # Among integers on both sides of 2^63, numpy finds no integer type for all of them.
+        objects = as_values(value, object)
+        if all(isinstance(item, int) for item in objects.flat):
+            return as_values(value, data_type.dtype)
     if found > most:
         raise data_type.lossy(
             values,
             f"the cast could lose more than precision. Convert them first, for example with "
             f".astype({data_type.dtype.name!r})",
         )
-    return values
+    return _native(values)
+
+
+def _native(values: NDArray) -> NDArray:
+    """Give numbers of ml_dtypes, which it casts to few other dtypes, in one that numpy has."""
+    if values.dtype.type.__module__ != "ml_dtypes":
+        return values
+    holders = {_INTEGER: np.int8, _FLOAT: np.float32, _COMPLEX: np.complex64}
+    return values.astype(holders[rank(values.dtype) or _FLOAT])
 
 
 def _python_numbers(data_type: DataType, values: NDArray) -> NDArray:
@@ -391,13 +402,6 @@ def _python_numbers(data_type: DataType, values: NDArray) -> NDArray:
     if rank(data_type.dtype) == _INTEGER:
         raise data_type.lossy(values, "an integer is out of range")
     return as_values(values, np.float64)
-
-
-def _parts(values: NDArray) -> tuple[NDArray, NDArray]:
-    """Give real and imaginary part of numbers of any rank."""
-    if values.dtype.kind not in "biufc":
-        values = values.astype(np.complex64 if rank(values.dtype) == _COMPLEX else np.float32)
-    return values.real, values.imag
 
 
 def _check_range(data_type: DataType, values: NDArray, into: FloatFormat) -> None:
@@ -418,14 +422,12 @@ def _may_overflow(source: np.dtype[Any], into: FloatFormat) -> bool:
         return False
     if rank(source) != _FLOAT:
         return into.bits <= 16
-    is_native = source.kind == "f" and into.dtype.kind == "f" and into.bits > 8
+    is_native = into.dtype.type.__module__ != "ml_dtypes"
     return not is_native or source.itemsize > into.dtype.itemsize
 
 
 def _extremes(values: NDArray) -> tuple[float, float]:
     """Give the least and greatest finite value; NaN where there is none."""
-    if values.dtype.type.__module__ == "ml_dtypes":
-        values = values.astype(np.float32)
     if values.dtype.kind != "f":
         return float(values.min()), float(values.max())
     low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))

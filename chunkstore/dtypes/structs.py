@@ -191,6 +191,8 @@ class Struct(DataType):
         return self._each(array, lambda field, part: field.swapped(part))
 
     def cleaned(self, array: NDArray) -> NDArray:
+        if not self.has_spare_bits:
+            return array
         return self._each(array, lambda field, part: field.cleaned(part))
 
     def _each(self, array: NDArray, change: Any) -> NDArray:

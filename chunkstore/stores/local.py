@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -151,9 +152,9 @@ class LocalStore(Store):
         folder = os.path.dirname(file)
         temporary = f"{folder}/{_temporary_name()}"
         try:
-            handle = self._new_file(temporary)
             try:
-                with open(handle, "wb", buffering=0) as raw:
+                # Made inside, so that an interrupt just after it leaves no file behind.
+                with self._new_file(temporary) as raw:
                     _write_all(raw.fileno(), value)
                     if self.fsync:
                         os.fsync(raw.fileno())
@@ -166,15 +167,14 @@ class LocalStore(Store):
         except OSError as error:
             self._fail("write", key, error)
 
-    def _new_file(self, file: str) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    def _new_file(self, file: str) -> io.FileIO:
         try:
-            return os.open(file, flags, 0o666)
+            return open(file, "xb", buffering=0)
         except FileNotFoundError:
             folder = os.path.dirname(file)
             os.makedirs(folder, exist_ok=True)
             self._synced.discard(folder)
-            return os.open(file, flags, 0o666)
+            return open(file, "xb", buffering=0)
 
     def _sync(self, folder: str) -> None:
         """Bring the names in a folder to the disk, and the folder's own if that may be new."""

@@ -312,9 +312,7 @@ _Source = _LocalSource | _ObjectSource
 class _Archive:
     """The entries of one zip file, and how to read them."""
 
-    def __init__(
-        self, source: _Source, entries: dict[str, zipfile.ZipInfo] | None = None
-    ) -> None:
+    def __init__(self, source: _Source, entries: dict[str, zipfile.ZipInfo] | None = None) -> None:
         self.source = source
         self._lock = threading.Lock()
         self._starts: dict[int, int] = {}

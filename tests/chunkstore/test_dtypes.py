@@ -34,7 +34,10 @@ CONFIGURED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"name": "null_terminated_bytes", "configuration": {"length_bytes": 3}}, "S3"),
     ({"name": "raw_bytes", "configuration": {"length_bytes": 3}}, "V3"),
     ({"name": "numpy.datetime64", "configuration": TIME}, "M8[s]"),
-    ({"name": "numpy.timedelta64", "configuration": {"unit": "us", "scale_factor": 25}}, "m8[25us]"),
+    (
+        {"name": "numpy.timedelta64", "configuration": {"unit": "us", "scale_factor": 25}},
+        "m8[25us]",
+    ),
     ({"name": "numpy.datetime64", "configuration": {"unit": "generic", "scale_factor": 1}}, "M8"),
 )
 
@@ -55,7 +58,7 @@ NESTED = struct(
 # -- version 3 -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", (*CORE, *SMALL, *COMPLEX, "string", "bytes", "r8", "r16", "r4096"))
+@pytest.mark.parametrize("name", [*CORE, *SMALL, *COMPLEX, "string", "bytes", "r8", "r16", "r4096"])
 def test_v3_name_round_trip(name: str) -> None:
     """A type without configuration is read by its name, in a string or in an object."""
     data_type = from_v3(name)
@@ -89,7 +92,8 @@ def test_small_types_know_their_bits(name: str) -> None:
     assert data_type.n_bits == ml_dtypes.finfo(getattr(ml_dtypes, name)).bits
     unsigned = f"u{data_type.dtype.itemsize}"
     patterns = np.arange(1 << data_type.n_bits, dtype=unsigned)
-    values = patterns.view(data_type.dtype).astype(np.float64)
+    with np.errstate(all="ignore"):
+        values = patterns.view(data_type.dtype).astype(np.float64)
     facts = small.FLOATS[name]
     assert (facts.nan is None) == (not np.isnan(values).any())
     assert (facts.infinity is None) == (not np.isinf(values).any())
@@ -290,7 +294,7 @@ def test_from_numpy(given: Any, name: str) -> None:
     assert from_numpy(given).name == name
 
 
-@pytest.mark.parametrize("name", (*CORE, *SMALL, "complex_float16", "complex_bfloat16"))
+@pytest.mark.parametrize("name", [*CORE, *SMALL, "complex_float16", "complex_bfloat16"])
 def test_dtype_leads_back(name: str) -> None:
     """The dtype of a type's elements names the type."""
     assert from_numpy(from_v3(name).dtype) == from_v3(name)
@@ -381,9 +385,8 @@ def test_v2_typestr(typestr: str, dtype: Any, order: str | None, written: str) -
     """Each type string is read in native order, with the order on disk where there is one."""
     data_type, found = from_v2(typestr)
     assert data_type.dtype == np.dtype(dtype)
-    assert np.datetime_data(data_type.dtype) == np.datetime_data(np.dtype(dtype)) or (
-        data_type.dtype.kind not in "mM"
-    )
+    if data_type.dtype.kind in "mM":
+        assert np.datetime_data(data_type.dtype) == np.datetime_data(np.dtype(dtype))
     assert found == order
     assert data_type.to_v2(order or "<") == written
 
@@ -436,9 +439,9 @@ def test_v2_objects(codec: str, configuration: dict[str, Any], name: str) -> Non
 @pytest.mark.parametrize(
     "document",
     [
-        "|O", "=i4", "i4", "<i3", "|i4", "|f8", "|U3", "|M8[s]", "<f16", "<c32", "<S0", "|V0", "<U0",
-        "<M8[seconds]", "<M8[0s]", "<M4[s]", "<i4[s]", "<q8", "", "<", "<S99999999999", 4, None, {},
-        "float6_e2m3fn", "uint4", "complex_float16", "string", "int32", "nonsense",
+        "|O", "=i4", "i4", "<i3", "|i4", "|f8", "|U3", "|M8[s]", "<f16", "<c32", "<S0", "|V0",
+        "<U0", "<M8[seconds]", "<M8[0s]", "<M4[s]", "<i4[s]", "<q8", "", "<", "<S99999999999",
+        4, None, {}, "float6_e2m3fn", "uint4", "complex_float16", "string", "int32", "nonsense",
         [], [[]], [["a"]], ["a", "<i4"], [["a", "<i4", 2, 3]], [[1, "<i4"]], [["a", "|O"]],
         [["a", "<i4"], ["a", "<i4"]], [["", "<i4"]], [["a", "<i4", [0]]], [["a", "<i4", [-1]]],
         [["a", "<i4", [1.0]]], [["a", "<i4", "2"]], [["a", "<i4", [2**40]]], [["a", "bfloat16"]],

@@ -319,3 +319,25 @@ def test_fill_value_defaults_to_zero() -> None:
     assert laid_out(dtype="?").fill_value == np.False_
     assert laid_out(dtype="f4").fill_value.dtype == np.dtype("f4")
     assert math.isnan(laid_out(dtype="f4", fill_value=math.nan).fill_value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits"),
+    [
+        ("f2", 0x7E05),
+        ("f4", 0xFFC00005),
+        pytest.param(
+            "f8",
+            0xFFF8000000000005,
+            marks=pytest.mark.xfail(
+                strict=True, reason="dtypes.Float.scalar takes np.float64 for a Python float"
+            ),
+        ),
+    ],
+)
+def test_fill_value_keeps_the_bits_of_a_nan(dtype: str, bits: int) -> None:
+    """A NaN that a creator gives as a numpy scalar keeps its payload and sign."""
+    unsigned = f"u{dtype[1]}"
+    fill = np.array(bits, unsigned).view(dtype)[()]
+    found = laid_out(dtype=dtype, fill_value=fill).fill_value
+    assert int(np.asarray(found, dtype).view(unsigned)) == bits

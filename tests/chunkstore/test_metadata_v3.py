@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chunkstore as cs
+from chunkstore import documents
+from chunkstore.chunk_grid import RegularGrid
+from chunkstore.codecs.base import BytesBytesCodec
 from chunkstore.errors import ChunkError, InvalidArgumentError, MetadataError
 from chunkstore.metadata import v3
-from chunkstore.metadata.model import Problems
+from chunkstore.metadata.model import ArrayMetadata, Problems
+from chunkstore.types import Buffer, NDArray
 
 ARRAY: dict[str, Any] = {
     "zarr_format": 3,
@@ -232,6 +237,67 @@ def test_names_of_no_extension(name: str) -> None:
     assert [path for path, _ in problems.found] == ["codecs[0]", "codecs[1].name"]
 
 
+@dataclass(frozen=True, slots=True)
+class Inverted(BytesBytesCodec):
+    """A codec of somebody's own."""
+
+    name = "inverted"
+
+    def encode(self, data: Buffer) -> Buffer:
+        """Turn every bit over."""
+        return bytes(byte ^ 255 for byte in memoryview(data).cast("B"))
+
+    def decode(
+        self, data: Buffer, *, limit: int | None = None, out: NDArray | None = None
+    ) -> Buffer:
+        """Turn every bit over."""
+        return self.encode(data)
+
+
+class Misnamed(Inverted):
+    """A codec whose name no document may hold."""
+
+    __slots__ = ()
+    name = "Inverted"
+
+
+def test_codec_with_a_name_of_no_extension_is_not_used() -> None:
+    """A codec of one's own whose name would make the document invalid is refused on creation."""
+    store = cs.MemoryStore()
+    with pytest.raises(InvalidArgumentError, match="must start with a-z"):
+        cs.create_array(store, shape=3, dtype="i4", compressors=Misnamed())
+    assert list(store.list_prefix()) == []
+    made = cs.create_array(store, data=np.arange(3), compressors=Inverted())
+    assert made[...].tolist() == [0, 1, 2]
+
+
+def test_own_codecs_are_no_problem_of_a_document() -> None:
+    """A codec that the handle knows is not reported beside the problems of a document."""
+    codecs = [*ARRAY["codecs"], "inverted"]
+    store = cs.MemoryStore()
+    store.set("x/zarr.json", json.dumps({**ARRAY, "codecs": codecs, "fill_value": "?"}).encode())
+    cs.create_group(store)
+    options = cs.Options(codecs=(Inverted,))
+    for read in (
+        lambda: cs.open_array(store, path="x", mode="r", options=options),
+        lambda: cs.open_group(store, mode="r", options=options)["x"],
+    ):
+        with pytest.raises(MetadataError) as caught:
+            read()
+        assert [path for path, _ in caught.value.problems] == ["fill_value"]  # type: ignore[attr-defined]
+
+
+def test_own_codecs_open_from_consolidated_metadata() -> None:
+    """So it is where the document is read from a group's copy."""
+    store = cs.MemoryStore()
+    root = cs.create_group(store)
+    root.create_array("x", data=np.arange(3), compressors=Inverted())
+    cs.consolidate_metadata(store)
+    options = cs.Options(codecs=(Inverted,))
+    opened = cs.open_group(store, mode="r", use_consolidated=True, options=options)
+    assert opened["x"][...].tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("name", ["__x", "zarr.json", "...", "a/__x", "a/./b", "..", "x/.."])
 def test_names_of_no_node(name: str) -> None:
     """A node is not made under a name that the specification forbids."""
@@ -269,6 +335,32 @@ def test_names_that_version_2_does_not_reserve() -> None:
     root = cs.create_group(None, zarr_format=2)
     root.store.set("__x/.zgroup", b'{"zarr_format": 2}')
     assert list(root) == ["__x"]
+
+
+@pytest.mark.parametrize("shape", [-3, (2.5,), True, "5", 2**63, (4, 4), (), None])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_no_document_that_would_not_open(zarr_format: Any, shape: Any) -> None:
+    """A change that would leave a document we refuse to read is refused, and nothing is lost."""
+    a = cs.create_array(None, name="x", data=np.arange(4), chunks=2, zarr_format=zarr_format)
+    with pytest.raises(InvalidArgumentError):
+        a.resize(shape)
+    assert cs.open_array(a.store, path="x", mode="r")[...].tolist() == [0, 1, 2, 3]
+
+
+def test_last_check_before_a_document_is_stored() -> None:
+    """Whatever makes metadata wrong, its document is read once before it replaces a good one."""
+    a = cs.create_array(None, data=np.arange(4))
+
+    def spoil(metadata: ArrayMetadata) -> ArrayMetadata:
+        return metadata.replace(grid=RegularGrid((-1,), (2,)))
+
+    with pytest.raises(MetadataError, match="not stored"):
+        a.change_metadata(spoil)
+    store = cs.MemoryStore()
+    with pytest.raises(MetadataError, match="not stored"):
+        documents.make_node(store, "x", spoil(a.metadata), overwrite=False)
+    assert list(store.list_prefix()) == []
+    assert cs.open_array(a.store, mode="r").shape == (4,)
 
 
 def test_document_of_another_kind() -> None:

@@ -28,8 +28,8 @@ from chunkstore.codecs.base import (
     as_bytes,
 )
 from chunkstore.dtypes import from_numpy
-from chunkstore.workers import run_in_threads
 from chunkstore.errors import CodecError
+from chunkstore.workers import run_in_threads
 
 SHAPES = [(), (1,), (7,), (3, 4), (2, 1, 5), (4, 3, 2, 2)]
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16"]

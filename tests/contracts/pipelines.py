@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from chunkstore.workers import run_in_threads
 from chunkstore.errors import CodecError
 from chunkstore.layout import array_metadata
 from chunkstore.pipeline import Pipeline
 from chunkstore.sharding import pipeline_problems
+from chunkstore.workers import run_in_threads
 from tests.contracts.codecs import damaged, layouts, peak_bytes, same_bits, values_of
 
 

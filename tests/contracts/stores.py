@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 
 from chunkstore import Store
-from chunkstore.workers import run_in_threads
-from chunkstore.errors import InvalidArgumentError, ReadOnlyError, StoreError
+from chunkstore.errors import ConflictError, InvalidArgumentError, ReadOnlyError, StoreError
 from chunkstore.types import ByteRange
+from chunkstore.workers import run_in_threads
 
 BAD_KEYS = ["", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/.", "a\x00b", "\ud800"]
 ODD_KEYS = ["a b", ".zarray", "a.b", "...", "%41", "é/ü", "数", "c/0.0", "CON", "a\\b", "-", "~"]
@@ -192,17 +192,36 @@ class StoreContract:
         assert store.get_ranges("a", [ByteRange(0, 4), ByteRange(-4)]) == [b"", b""]
 
     def test_open_value_stays_one_version(self, store: Store) -> None:
-        """Parts read from an open value belong together, also if it is replaced or deleted."""
+        """Parts read from an open value are one version's, or reading says that it is gone."""
         store.set("a", b"old old old")
         opened = store.open_value("a")
         assert opened is not None
         with opened:
             assert opened.n_bytes == 11
             assert bytes(opened.read(ByteRange(0, 3))) == b"old"
-            store.set("a", b"new")
-            assert bytes(opened.read(ByteRange(4, 3))) == b"old"
+            store.set("a", b"new new new")
+            with suppress(ConflictError):
+                assert bytes(opened.read(ByteRange(4, 3))) == b"old"
             store.delete("a")
-            assert bytes(opened.read(ByteRange(-3))) == b"old"
+            with suppress(ConflictError):
+                assert bytes(opened.read(ByteRange(-3))) == b"old"
+
+    @pytest.mark.parametrize("first", [(0, 4), (-4, None), (3, None), (-300, None), (100, 4)])
+    @pytest.mark.parametrize("value", [b"", b"0123456789"])
+    def test_open_value_with_a_first_part(
+        self, store: Store, first: tuple[int, int | None], value: bytes
+    ) -> None:
+        """What is said to be read first changes nothing about what is read."""
+        assert store.open_value("a", ByteRange(*first)) is None
+        store.set("a", value)
+        opened = store.open_value("a", ByteRange(*first))
+        assert opened is not None
+        with opened:
+            assert opened.n_bytes == len(value)
+            for part in (ByteRange(*first), ByteRange(0, 3), ByteRange(5, None), ByteRange(-2)):
+                start = part.start if part.start >= 0 else max(0, len(value) + part.start)
+                stop = None if part.length is None else start + part.length
+                assert bytes(opened.read(part)) == value[start:stop]
 
     # -- listing --------------------------------------------------------------------------------
 
@@ -268,11 +287,17 @@ class StoreContract:
         assert store.get("a") == b"xx"
 
     def test_update_forgets(self, store: Store) -> None:
-        """An update that returns None forgets the key, stored or not."""
+        """An update that returns None forgets the key, or refuses where it could lose another's."""
         store.set("a", b"1")
-        store.update("a", lambda _: None)
         store.update("b", lambda _: None)
-        assert list(store.list_prefix()) == []
+        assert list(store.list_prefix()) == ["a"]
+        if store.can_forget:
+            store.update("a", lambda _: None)
+            assert list(store.list_prefix()) == []
+        else:
+            with pytest.raises(StoreError, match="cannot delete 'a'"):
+                store.update("a", lambda _: None)
+            assert store.get("a") == b"1"
 
     def test_failed_update_changes_nothing(self, store: Store) -> None:
         """An exception inside an update comes out as it is, and the value stays; so does use."""

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import textwrap
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -498,24 +499,33 @@ def test_other_arrays_are_refused() -> None:
             reread(wrong)
 
 
-def test_query_planning_is_refused() -> None:
-    """Where dask.array makes expressions, the error says how to turn that off."""
-    code = (
-        "import numpy as np\n"
-        "from dask_integration.layers import read_layer\n"
-        "read_layer(np.ones, 0, chunks=((2, 2),), dtype='f8', name_token='x')\n"
-    )
+def failure_of(code: str, **environment: str) -> str:
+    """Run Python code that fails in a process of its own, and give what it prints."""
     result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={
-            **os.environ,
-            "DASK_ARRAY__QUERY_PLANNING": "True",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        },
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode != 0
-    assert "InvalidArgumentError: cannot build a dask graph" in result.stderr
-    assert '"array.query-planning": False' in result.stderr
+    return result.stderr
+
+
+def test_query_planning_is_refused() -> None:
+    """Where dask.array makes expressions, the error says how to turn that off."""
+    code = """
+        import numpy as np
+        from dask_integration.layers import read_layer
+        read_layer(np.ones, 0, chunks=((2, 2),), dtype="f8", name_token="x")
+    """
+    errors = failure_of(code, DASK_ARRAY__QUERY_PLANNING="True")
+    assert "InvalidArgumentError: cannot build a dask graph" in errors
+    assert '"array.query-planning": False' in errors
+
+
+def test_missing_dask_is_told() -> None:
+    """Without dask the import names the command that installs it."""
+    errors = failure_of("import sys; sys.modules['dask'] = None; import dask_integration")
+    assert "MissingExtraError" in errors
+    assert 'pip install "chunkstore[dask]"' in errors

@@ -197,7 +197,7 @@ def test_ten_values_are_right_to_1e_5_in_float32() -> None:
     values = values.astype(np.float32)
     expected = np.linalg.svd(values.astype(np.float64), compute_uv=False)[:10]
     for method in ("gram", "krylov"):
-        found = svd(da.from_array(values, chunks=(500, 60)), 10, method=method)  # type: ignore[arg-type]
+        found = svd(da.from_array(values, chunks=(500, 60)), 10, method=method)
         np.testing.assert_allclose(found.s.compute(scheduler="synchronous"), expected, rtol=1e-5)
 
 

@@ -99,9 +99,8 @@ def test_changed_bytes_are_found(layout: str, tmp_path: Path) -> None:
         file.write_bytes(broken)
         try:
             found = array[...]
-        except ChunkError as error:
+        except ChunkError:
             n_found += 1
-            assert error.chunk_coords == (1, 1)
         else:
             np.testing.assert_array_equal(found, VALUES)
     assert n_found > 100
@@ -115,9 +114,6 @@ def test_nonsense_is_never_a_crash(layout: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     nonsense = [b"", b"{}", bytes(len(whole)), b"\xff" * len(whole), whole * 2, whole[::-1]]
     nonsense += [rng.bytes(n) for n in (1, 16, 100, len(whole), 4000)]
-    nonsense += [(tmp_path / "a" / "x").parent.joinpath("zarr.json").read_bytes()] * (
-        layout != "version-2"
-    )
     for value in nonsense:
         file.write_bytes(value)
         try:

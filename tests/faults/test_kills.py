@@ -9,7 +9,7 @@ import pytest
 
 import chunkstore as cs
 from chunkstore.errors import NodeNotFoundError
-from tests.faults.victims import kill, moments
+from tests.faults.victims import files, kill, moments
 
 WRITE_VALUES = """
 store = cs.LocalStore(folder)
@@ -33,6 +33,8 @@ def test_value_is_old_or_new(after_s: float, tmp_path: Path) -> None:
     assert len(value) == 8 << 20
     assert len(set(value)) == 1
     assert list(store.list_prefix()) == ["a/b"]
+    store.clean()
+    assert files(tmp_path) == ["a/b"]
     store.update("a/b", lambda stored: b"again")
     assert store.get("a/b") == b"again"
     store.delete_prefix("a/")

@@ -1,0 +1,271 @@
+"""`FsspecStore`: any file system or URL that fsspec knows.
+
+Floor 2; the one file that imports fsspec. For places that nothing else here reaches: SFTP, SMB,
+HDFS, archives, caches in front of others. For S3, Google Cloud Storage, Azure and web servers
+`ObjectStore` is faster and safer: fsspec offers no version of a value to hold on to and no write
+under a condition.
+
+Source: fsspec's `AbstractFileSystem`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from functools import lru_cache
+from typing import Any, NoReturn, cast
+
+from fsspec.core import url_to_fs
+
+from chunkstore.errors import (
+    ChunkStoreError,
+    InvalidArgumentError,
+    MissingExtraError,
+    StoreError,
+)
+from chunkstore.keys import check_key, check_prefix
+from chunkstore.stores.base import Listing, LockKind, Store, thread_lock
+from chunkstore.stores.conditional import TEMPORARY, is_hidden, redacted
+from chunkstore.types import Buffer
+
+__all__ = ["FsspecStore"]
+
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+_RENAMES = frozenset(("file", "local", "sftp", "ssh", "smb", "hdfs", "webhdfs", "arrow_hdfs"))
+"""File systems that show a file while it is written, and rename in one step."""
+
+_OF_THIS_PROCESS = frozenset(("memory",))
+_CANNOT_LIST = frozenset(("http", "https"))
+
+
+class FsspecStore(Store):
+    """A store in a file system of fsspec.
+
+    Parameters
+    ----------
+    url : str
+        Such as ``sftp://host/folder`` or ``simplecache::s3://bucket/prefix``.
+    storage_options : mapping, optional
+        Arguments of the file system: credentials, endpoints and so on.
+    read_only : bool
+        Refuse every change through this handle.
+    single_writer : bool
+        Promise that no other process changes what this one does. Needed to append and to resize:
+        fsspec has no locks, and what two processes append at once would be lost.
+
+    Notes
+    -----
+    Replacing a value is as whole as the file system makes it: object stores do by themselves,
+    on file systems with names a temporary file is renamed. Updates wait for each other within
+    this process alone. A pickle holds the URL and the options as they were given; the text of a
+    store and its errors name no credentials.
+
+    Examples
+    --------
+    >>> store = FsspecStore("memory://example")
+    >>> store.set("a/b", b"1")
+    >>> store.get("a/b")
+    b'1'
+    """
+
+    __slots__ = ("_options", "_protocol", "_url", "can_list", "concurrency", "single_writer")
+
+    gap_bytes = 1 << 20
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        read_only: bool = False,
+        single_writer: bool = False,
+    ) -> None:
+        super().__init__(read_only=read_only)
+        self._url = url
+        self._options = dict(storage_options or {})
+        self.single_writer = single_writer
+        self._protocol = url.partition("://")[0].partition("::")[0]
+        self.can_list = self._protocol not in _CANNOT_LIST
+        self.concurrency = 1 if self._protocol in ("file", "local", "memory") else 16
+
+    def __repr__(self) -> str:
+        return f"FsspecStore({redacted(self._url, {})!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FsspecStore) and self._spec() == other._spec()
+
+    def __hash__(self) -> int:
+        return hash(self._url)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, self._spec()
+
+    def _spec(self) -> tuple[str, dict[str, Any], bool, bool]:
+        return self._url, self._options, self.read_only, self.single_writer
+
+    def get(self, key: str) -> bytes | None:
+        """Read a file."""
+        return self._read(key, None, None)
+
+    def _read(self, key: str, start: int | None, stop: int | None) -> bytes | None:
+        system, path = self._place(check_key(key))
+        try:
+            return bytes(system.cat_file(path, start=start, end=stop))
+        except _ABSENT:
+            return None
+        except Exception as error:
+            self._fail("read", key, error)
+
+    def set(self, key: str, value: Buffer) -> None:
+        """Write a file; under another name first where it would be seen half written."""
+        self.check_writable()
+        system, path = self._place(check_key(key))
+        data = bytes(value)
+        try:
+            if self._protocol not in _RENAMES:
+                system.pipe_file(path, data)
+                return
+            folder = path.rpartition("/")[0]
+            system.makedirs(folder, exist_ok=True)
+            temporary = f"{folder}/{TEMPORARY}{secrets.token_hex(8)}"
+            try:
+                system.pipe_file(temporary, data)
+                system.mv(temporary, path)
+            except BaseException:
+                with suppress(Exception):
+                    system.rm_file(temporary)
+                raise
+        except Exception as error:
+            self._fail("write", key, error)
+
+    def delete(self, key: str) -> None:
+        """Remove a file."""
+        self.check_writable()
+        system, path = self._place(check_key(key))
+        try:
+            if system.isfile(path):
+                system.rm_file(path)
+        except _ABSENT:
+            return
+        except Exception as error:
+            self._fail("delete", key, error)
+
+    def size(self, key: str) -> int | None:
+        """Give the length of a file."""
+        info = self._info(key)
+        return None if info is None or info["type"] != "file" else int(info["size"])
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file of that name."""
+        info = self._info(key)
+        return info is not None and info["type"] == "file"
+
+    def _info(self, key: str) -> dict[str, Any] | None:
+        system, path = self._place(check_key(key))
+        try:
+            return cast("dict[str, Any]", system.info(path))
+        except _ABSENT:
+            return None
+        except Exception as error:
+            self._fail("read", key, error)
+
+    def list_dir(self, prefix: str) -> Listing:
+        """List a folder, as it is now."""
+        check_prefix(prefix)
+        if not self.can_list:
+            raise StoreError(
+                f"cannot list {prefix!r} in {self!r}: a web server does not say what it holds",
+                store=self,
+                key=prefix,
+            )
+        system, path = self._place(prefix)
+        path = path.rstrip("/")
+        keys: list[str] = []
+        prefixes: list[str] = []
+        try:
+            system.invalidate_cache(path)
+            for entry in system.ls(path or "/", detail=True):
+                whole = str(entry["name"]).rstrip("/")
+                name = whole.rpartition("/")[2]
+                # Some list the folder itself, or the file that has the name of the folder.
+                if whole.strip("/") == path.strip("/") or not name:
+                    continue
+                if entry["type"] == "directory":
+                    prefixes.append(f"{prefix}{name}/")
+                else:
+                    keys.append(f"{prefix}{name}")
+        except _ABSENT:
+            pass
+        except Exception as error:
+            self._fail("list", prefix, error)
+        visible = sorted(key for key in keys if not is_hidden(key))
+        return Listing(tuple(visible), tuple(sorted(set(prefixes))))
+
+    def lock(self, kind: LockKind, name: str) -> AbstractContextManager[object]:
+        """Hold a lock of this process, if that is enough to keep all writers out.
+
+        Raises
+        ------
+        StoreError
+            If other processes may write there too.
+        """
+        if kind == "value" or self.single_writer or self._protocol in _OF_THIS_PROCESS:
+            return thread_lock(self, kind, name)
+        raise StoreError(
+            f"cannot lock {name or '/'!r} in {self!r}: fsspec has no locks, so other processes "
+            f"cannot be kept out, and what two of them append at once would be lost. If no other "
+            f"process writes there, open the store with single_writer=True",
+            store=self,
+        )
+
+    def _place(self, key: str) -> tuple[Any, str]:
+        system, root = self._system()
+        return system, f"{root.rstrip('/')}/{key}" if key else root
+
+    def _system(self) -> tuple[Any, str]:
+        try:
+            frozen = json.dumps(self._options, sort_keys=True)
+        except TypeError:
+            # Objects cannot be compared by content; fsspec itself keeps what it has made.
+            return _opened(self._url, self._options)
+        return _cached(self._url, frozen)
+
+    def _fail(self, verb: str, key: str, error: Exception) -> NoReturn:
+        if isinstance(error, ChunkStoreError):
+            raise error
+        shown = f"{type(error).__name__}: {error}"
+        text = redacted(shown, self._options)
+        what = f"{key!r} in {self!r}" if key else repr(self)
+        made = StoreError(f"cannot {verb} {what}: {text:.600}", store=self, key=key)
+        # The cause is shown with the error, so it must not tell what the error does not.
+        raise made from (error if text == shown else None)
+
+
+def _restore(
+    url: str, options: dict[str, Any], read_only: bool, single_writer: bool
+) -> FsspecStore:
+    return FsspecStore(
+        url, storage_options=options, read_only=read_only, single_writer=single_writer
+    )
+
+
+@lru_cache(maxsize=64)
+def _cached(url: str, options: str) -> tuple[Any, str]:
+    return _opened(url, json.loads(options))
+
+
+def _opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    try:
+        system, root = url_to_fs(url, **options)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"fsspec cannot open {redacted(url, {})!r}: {error}. Install what it names, with pip"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise InvalidArgumentError(
+            f"fsspec cannot open {redacted(url, {})!r}: {redacted(str(error), options)}"
+        ) from None
+    return system, str(root)
