@@ -33,11 +33,9 @@ Subparsers = argparse._SubParsersAction  # the only name argparse gives this typ
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = build_parser()
-    parsed = parser.parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = parsed.run
     try:
-        code = run(parsed)
+        parsed = build_parser().parse_args(arguments)
+        code: int = parsed.run(parsed)
         # Here rather than at exit, where a reader that went away could no longer be handled.
         sys.stdout.flush()
         return code

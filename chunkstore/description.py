@@ -1,6 +1,6 @@
 """What an array is, as told by its metadata: nothing here asks the store.
 
-Floor 5.5. `Description` is the part of `Array` that a person reads first: shape, type, chunks and
+Floor 5. `Description` is the part of `Array` that a person reads first: shape, type, chunks and
 codecs.
 """
 

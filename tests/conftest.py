@@ -157,7 +157,8 @@ def open_files() -> dict[Any, str]:
         # The listing itself is open while it runs.
         with suppress(OSError):
             target = os.readlink(link)
-            if target.startswith(f"{folder}/"):
+            # An environment may lie there too; libraries keep some of their files open.
+            if target.startswith(f"{folder}/") and not target.startswith(f"{sys.prefix}/"):
                 found[link.name, target] = target
     return found
 

@@ -67,7 +67,7 @@ CHUNKSTORE_FLOORS = {
     "chunkstore.engine": 5,
     "chunkstore.resizing": 5,
     "chunkstore.selectors": 4,
-    "chunkstore.description": 5.5,
+    "chunkstore.description": 5,
     "chunkstore.array": 6,
     "chunkstore.group": 7,
     "chunkstore.api": 8,
@@ -136,6 +136,7 @@ SAME_FLOOR = {
     "chunkstore.layout": ("chunkstore.sharding",),
     "chunkstore.resizing": ("chunkstore.documents", "chunkstore.engine"),
     "dask_integration.pca_job": ("dask_integration.genotypes",),
+    "chunkstore.description": ("chunkstore.engine",),
     "dask_integration.layers": ("dask_integration.layers.*",),
     "dask_integration.layers.*": ("dask_integration.layers.base",),
 }

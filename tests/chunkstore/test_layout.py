@@ -326,13 +326,7 @@ def test_fill_value_defaults_to_zero() -> None:
     [
         ("f2", 0x7E05),
         ("f4", 0xFFC00005),
-        pytest.param(
-            "f8",
-            0xFFF8000000000005,
-            marks=pytest.mark.xfail(
-                strict=True, reason="dtypes.Float.scalar takes np.float64 for a Python float"
-            ),
-        ),
+        ("f8", 0xFFF8000000000005),
     ],
 )
 def test_fill_value_keeps_the_bits_of_a_nan(dtype: str, bits: int) -> None:

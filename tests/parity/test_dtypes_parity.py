@@ -26,8 +26,6 @@ from tests.contracts.codecs import same_bits
 from tests.data.dtypes import cases
 from tests.data.dtypes.cases import Case
 
-ROUNDS_NAN = "zarr-python stores every NaN as the plain one"
-
 
 def native(found: np.ndarray) -> np.ndarray:
     """Give values in this machine's byte order."""
@@ -112,6 +110,8 @@ def test_zarr_python_reads(zarr: Any, zarr_format: int, name: str, tmp_path: Pat
     """zarr-python reads every element that we wrote, and the fill value elsewhere."""
     if zarr_format == 3 and name in ("record", "nested") and version(zarr) < (3, 2):
         pytest.skip("zarr-python before 3.2 has records under another name only")
+    if zarr_format == 2 and name == "nested" and version(zarr) < (3, 2):
+        pytest.skip("zarr-python before 3.2 does not open records in records of version 2")
     case = ALL[name]
     made = write_ours(tmp_path, case, our_type(name, case, zarr_format), zarr_format)
     with quiet():
@@ -133,7 +133,7 @@ def test_we_read_zarr_python(zarr: Any, zarr_format: int, name: str, tmp_path: P
     with quiet():
         array = zarr.create_array(
             str(tmp_path), shape=(cases.SHAPE,), chunks=(cases.CHUNK,), dtype=case.dtype,
-            fill_value=fill, zarr_format=zarr_format,
+            fill_value=fill, zarr_format=zarr_format, compressors=None,
         )  # fmt: skip
         array[: cases.N_WRITTEN] = case.values
     check_ours(tmp_path, case)
@@ -174,8 +174,8 @@ DTYPES = st.one_of(
     hnp.complex_number_dtypes(sizes=(64, 128)),
     hnp.byte_string_dtypes(min_len=1, max_len=9),
     hnp.unicode_string_dtypes(min_len=1, max_len=5),
-    hnp.datetime64_dtypes(min_period="D", max_period="ns"),
-    hnp.timedelta64_dtypes(min_period="D", max_period="ns"),
+    hnp.datetime64_dtypes(max_period="D", min_period="ns"),
+    hnp.timedelta64_dtypes(max_period="D", min_period="ns"),
 )
 
 
@@ -301,6 +301,9 @@ def test_tensorstore_reads(ts: Any, zarr_format: int, name: str, tmp_path: Path)
     case = (cases.NUMBERS | cases.SMALL)[name]
     made = write_ours(tmp_path, case, case.dtype, zarr_format)
     found = open_tensorstore(ts, tmp_path, zarr_format, open=True).read().result()
+    if name in ("int2", "int4"):
+        # In memory it repeats the sign in the bits that mean nothing.
+        found = made.metadata.data_type.cleaned(found)
     assert same(found, expected(case, made.dtype))
 
 
