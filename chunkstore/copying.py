@@ -13,6 +13,7 @@ from typing import Any
 
 from chunkstore import group as groups
 from chunkstore.array import Array, make_array, make_array_from
+from chunkstore.cache import mark_changed
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.group import Group
 from chunkstore.keys import join, prefix_of
@@ -121,7 +122,9 @@ def _copy_values(source: Array, target: Array) -> None:
         value = source.store.get(key)
         if value is not None:
             encoding = target.metadata.key_encoding
-            target.store.set(join(target.path, encoding.encode(coords)), value)
+            place = target.store, join(target.path, encoding.encode(coords))
+            target.store.set(place[1], value)
+            mark_changed(place)
 
     keys = stored_keys(source.engine)
     run_in_threads(copy_one, keys, n_threads=target.options.threads)

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from chunkstore import metadata as formats
+from chunkstore.cache import mark_all_changed
 from chunkstore.errors import (
     InvalidArgumentError,
     NodeExistsError,
@@ -168,6 +169,7 @@ def delete_node(store: Store, path: str) -> None:
     prefix = prefix_of(path)
     if path and store.deletes_at_once:
         store.delete_prefix(prefix)
+        mark_all_changed()
         return
     mark = join(path, PENDING)
     store.set(mark, b"{}")
@@ -177,6 +179,7 @@ def delete_node(store: Store, path: str) -> None:
         if key != mark:
             store.delete(key)
     store.delete_prefix(prefix)
+    mark_all_changed()
 
 
 def move_node(store: Store, old: str, new: str) -> None:
@@ -197,6 +200,7 @@ def move_node(store: Store, old: str, new: str) -> None:
     for place in (old, new):
         _drop_copies(store, place, metadata.zarr_format)
     if store.move_prefix(prefix_of(old), prefix_of(new)):
+        mark_all_changed()
         return
 
     def order(key: str) -> tuple[bool, int]:

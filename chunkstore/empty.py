@@ -37,14 +37,17 @@ def is_all_fill(chunk: NDArray, fill_value: Any) -> bool:
     if packed.kind == "T":
         return bool((chunk == wanted).all())
     # A slice and not an element: of text, numpy's scalars drop the zeros at the end.
-    if chunk[(..., *(slice(0, 1),) * chunk.ndim)].tobytes() != wanted.tobytes():
+    first: Any = (..., *(slice(0, 1),) * chunk.ndim)
+    if chunk[first].tobytes() != wanted.tobytes():
         return False
     itemsize = packed.itemsize
     unit = math.gcd(itemsize, 8)
-    if itemsize != unit:
-        chunk = np.ascontiguousarray(chunk).reshape(-1)
-    same = chunk.view(f"u{unit}").reshape(-1, itemsize // unit) == wanted.view(f"u{unit}")
-    return bool(same.all())
+    if itemsize == unit:
+        return bool((chunk.view(f"u{unit}") == wanted.view(f"u{unit}")).all())
+    # Every element is the one before it: a comparison along the memory, whatever their size.
+    flat = np.ascontiguousarray(chunk).reshape(-1).view(f"u{unit}")
+    n = itemsize // unit
+    return bool((flat[n:] == flat[:-n]).all())
 
 
 def _packed(dtype: np.dtype[Any]) -> np.dtype[Any]:

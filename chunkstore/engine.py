@@ -17,13 +17,14 @@ what it leaves is done here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from chunkstore.batch import BatchLayout, ChunkList, Target, layout_for
+from chunkstore.cache import ChunkCache, mark_changed, state_of
 from chunkstore.empty import is_all_fill
 from chunkstore.errors import (
     ChunkError,
@@ -32,6 +33,7 @@ from chunkstore.errors import (
     ConflictError,
     MissingChunkError,
 )
+from chunkstore.fetching import Fetch, fetched, fetches_of
 from chunkstore.keys import join, prefix_of
 from chunkstore.metadata.model import ArrayMetadata
 from chunkstore.options import Options
@@ -53,10 +55,6 @@ _BATCH_BYTES = 1 << 22
 _BATCH_CHUNKS = 1024
 """Most chunks of one call of the kernel."""
 
-_FETCH_BYTES = 1 << 24
-"""Most bytes of one fetch of several inner chunks, so that memory stays bounded."""
-
-
 _MOST_VERSIONS = 10
 """How often a shard is opened again because it was replaced while its parts were read."""
 
@@ -70,14 +68,8 @@ class Unit(NamedTuple):
     projection: Projection
     key: str
     n_threads: int
-
-
-class Fetch(NamedTuple):
-    """Inner chunks that lie close together: the bytes to read, and which chunks they are."""
-
-    start: int
-    stop: int
-    rows: NDArray
+    state: Hashable = None
+    """Where there is a cache, what tells whether the value has changed since the request."""
 
 
 class Output(NamedTuple):
@@ -152,7 +144,8 @@ class Engine:
         """Fill `out`, of the request's buffer shape, with the selected elements."""
         output = Output.of(request, out)
         prefix = None
-        if self.sharding is None and self.metadata.shape and self._can_batch(request, output):
+        is_plain = self.sharding is None and self.metadata.shape
+        if is_plain and self._can_batch(request, output):
             prefix = self.store.file_prefix(self._chunk_prefix)
         if prefix is not None:
             self._read_files(prefix, request, output)
@@ -168,12 +161,16 @@ class Engine:
         view = request.buffer_view(values)
         fields = request.fields
         write = Engine._write_chunk if self.sharding is None else Engine._write_shard
-        if self._variants is None:
-            self._run(lambda unit: write(self, unit, view, fields), request, values.nbytes)
-        else:
-            self._run(
-                lambda unit: write(self._variant(unit), unit, view, fields), request, values.nbytes
-            )
+
+        def work(unit: Unit) -> None:
+            engine = self if self._variants is None else self._variant(unit)
+            mark_changed((self.store, unit.key))
+            try:
+                write(engine, unit, view, fields)
+            finally:
+                mark_changed((self.store, unit.key))
+
+        self._run(work, request, values.nbytes)
 
     def _run(self, work: Callable[[Unit], None], request: Request, n_bytes: int) -> None:
         grid = self.metadata.grid
@@ -185,6 +182,8 @@ class Engine:
             Unit(projection, self.chunk_key(projection.coords), inner)
             for projection in request.projections(grid)
         )
+        if self._cache is not None:
+            units = (u._replace(state=state_of((self.store, u.key))) for u in units)
         run_in_threads(work, units, n_threads=n_units)
 
     def _n_threads(self, n_bytes: int) -> int:
@@ -239,6 +238,8 @@ class Engine:
         """Whether the kernel can carry out a request."""
         if self.batch is None or output.memory is None or not request.is_runs:
             return False
+        if self._cache is not None:
+            return False  # The kernel keeps no decoded chunks.
         # One chunk is read sooner without the arrays that a batch is described by.
         return math.prod(pick.n for pick in request.picks) > self.chunk_pipeline.spec.n_elements
 
@@ -259,14 +260,58 @@ class Engine:
     # -- a chunk as one value -------------------------------------------------------------------
 
     def _read_chunk(self, unit: Unit, output: Output) -> None:
-        value = self.store.get(unit.key)
+        if self._read_kept(unit, self.pipeline, unit.projection, output):
+            return
+        value = self.store.get_buffer(unit.key)
         if value is None:
             self._fill(unit, output.view)
             return
         try:
-            _place(self.pipeline, value, unit.projection, output.view)
+            self._decode(unit, self.pipeline, value, unit.projection, output)
         except CodecError as error:
             self._fail("read", unit, error)
+
+    # -- decoded chunks that are kept -----------------------------------------------------------
+
+    @property
+    def _cache(self) -> ChunkCache | None:
+        # Of elements without a fixed size an array does not know how much memory they take.
+        return self.options.cache if self.metadata.data_type.is_fixed_size else None
+
+    def _cache_key(self, unit: Unit, pipeline: Pipeline, coords: ChunkCoords) -> Hashable:
+        spec = pipeline.spec
+        return self.store, unit.key, coords, spec.shape, spec.data_type.dtype.str
+
+    def _read_kept(
+        self, unit: Unit, pipeline: Pipeline, projection: Projection, output: Output
+    ) -> bool:
+        """Place a chunk from the cache; False if it is not there."""
+        if self._cache is None:
+            return False
+        key = self._cache_key(unit, pipeline, projection.coords)
+        chunk = self._cache.get(key, unit.state)
+        if chunk is None:
+            return False
+        output.view[projection.out_selection] = chunk[projection.chunk_selection]
+        return True
+
+    def _decode(
+        self,
+        unit: Unit,
+        pipeline: Pipeline,
+        value: Buffer,
+        projection: Projection,
+        output: Output,
+    ) -> None:
+        """Decode a chunk, keep it where there is a cache, and place what is selected of it."""
+        if self._cache is None:
+            _place(pipeline, value, projection, output.view)
+            return
+        chunk: NDArray = np.empty(pipeline.spec.shape, pipeline.spec.data_type.dtype)
+        pipeline.decode(value, chunk)
+        output.view[projection.out_selection] = chunk[projection.chunk_selection]
+        key = self._cache_key(unit, pipeline, projection.coords)
+        self._cache.put(key, unit.state, chunk)
 
     def _write_chunk(self, unit: Unit, values: NDArray, fields: str | list[str] | None) -> None:
         _, selection, out_selection, whole = unit.projection
@@ -303,6 +348,8 @@ class Engine:
         if request is None:
             self._read_chunk(unit, output)
             return
+        if self._cache is not None and self._read_all_kept(unit, request, output):
+            return
         for _ in range(_MOST_VERSIONS):
             try:
                 self._read_version(unit, request, output)
@@ -312,13 +359,25 @@ class Engine:
                 return
         raise conflict
 
+    def _read_all_kept(self, unit: Unit, request: Request, output: Output) -> bool:
+        """Read from the cache alone; False if any inner chunk is missing there."""
+        codec, selection = self.sharding, unit.projection.out_selection
+        assert codec is not None
+        part = output._replace(view=output.view[selection])
+        for projection in request.projections(codec.grid):
+            if not self._read_kept(unit, codec.inner, projection, part):
+                return False
+        if _is_copy(selection):
+            output.view[selection] = part.view
+        return True
+
     def _read_version(self, unit: Unit, request: Request, output: Output) -> None:
         """Read from a shard as it is stored now; `ConflictError` if it is replaced meanwhile."""
         codec = self.sharding
         assert codec is not None
         _, _, out_selection, whole = unit.projection
         if whole:
-            value = self.store.get(unit.key)
+            value = self.store.get_buffer(unit.key)
             opened = None if value is None else OpenValue(value)
         else:
             opened = self.store.open_value(unit.key, codec.index_range)
@@ -348,11 +407,18 @@ class Engine:
         ranges = index.ranges_of(coords)
 
         def read_some(fetch: Fetch) -> None:
-            data = _fetched(opened, fetch)
+            data = fetched(opened, fetch)
             for row in fetch.rows.tolist():
-                self._read_inner_chunk(projections[row], data, ranges[row], fetch.start, output)
+                self._read_inner_chunk(
+                    unit,
+                    projections[row],
+                    data=data,
+                    place=ranges[row],
+                    start=fetch.start,
+                    output=output,
+                )
 
-        fetches = list(self._fetches(ranges, unit.n_threads))
+        fetches = list(fetches_of(ranges, gap=self.store.gap_bytes, n_threads=unit.n_threads))
         run_in_threads(read_some, fetches, n_threads=min(unit.n_threads, len(fetches)))
 
     def _decode_inner(
@@ -368,43 +434,26 @@ class Engine:
         ranges = index.ranges_of(chunks.coords)
 
         def read_some(fetch: Fetch) -> None:
-            data = _fetched(opened, fetch)
+            data = fetched(opened, fetch)
             some, within = chunks.of(fetch.rows), ranges[fetch.rows]
             within[:, 0] -= np.where(within[:, 0] < 0, 0, fetch.start)
             for i in batch.decode_parts(data, within, some, target).tolist():
-                self._read_inner_chunk(some.projection(i), data, within[i], 0, output)
+                self._read_inner_chunk(
+                    unit, some.projection(i), data=data, place=within[i], start=0, output=output
+                )
 
-        fetches = list(self._fetches(ranges, unit.n_threads))
+        fetches = list(fetches_of(ranges, gap=self.store.gap_bytes, n_threads=unit.n_threads))
         run_in_threads(read_some, fetches, n_threads=min(unit.n_threads, len(fetches)))
 
-    def _fetches(self, ranges: NDArray, n_threads: int) -> Iterator[Fetch]:
-        """Join the byte ranges of inner chunks that lie close together into single fetches.
-
-        Empty inner chunks need no bytes and make a fetch of their own. Where several threads share
-        one shard, each fetch is kept to its part of the whole.
-        """
-        gap = self.store.gap_bytes
-        offsets, lengths = ranges[:, 0], ranges[:, 1]
-        empty = np.flatnonzero(offsets < 0)
-        if empty.size:
-            yield Fetch(0, 0, empty)
-        rows = np.argsort(offsets, kind="stable")[empty.size :]
-        if not rows.size:
-            return
-        starts = offsets[rows]
-        stops = starts + lengths[rows]
-        most = min(_FETCH_BYTES, max(gap, int(lengths[rows].sum()) // max(1, n_threads)))
-        first = 0
-        far = np.flatnonzero(starts[1:] - stops[:-1] > gap) + 1
-        for last in (*far.tolist(), len(rows)):
-            while first < last:
-                end = int(np.searchsorted(stops[first:last], starts[first] + most, side="right"))
-                end = first + max(1, end)
-                yield Fetch(int(starts[first]), int(stops[end - 1]), rows[first:end])
-                first = end
-
     def _read_inner_chunk(
-        self, projection: Projection, data: Buffer, place: NDArray, start: int, output: Output
+        self,
+        unit: Unit,
+        projection: Projection,
+        *,
+        data: Buffer,
+        place: NDArray,
+        start: int,
+        output: Output,
     ) -> None:
         """Decode one inner chunk from fetched bytes, of which the first is byte `start`."""
         inner = self.chunk_pipeline
@@ -414,7 +463,7 @@ class Engine:
             return
         try:
             part = cut(data, ByteRange(offset - start, n_bytes))
-            _place(inner, part, projection, output.view)
+            self._decode(unit, inner, part, projection, output)
         except CodecError as error:
             raise type(error)(f"inner chunk {projection.coords}: {error}") from error
 
@@ -549,13 +598,3 @@ def _assign(
 ) -> None:
     target = chunk[fields] if fields else chunk
     target[selection] = part
-
-
-def _fetched(opened: OpenValue, fetch: Fetch) -> Buffer:
-    """Read the bytes of one fetch."""
-    if fetch.stop == fetch.start:
-        return b""
-    data = opened.read(ByteRange(fetch.start, fetch.stop - fetch.start))
-    if len(data) != fetch.stop - fetch.start:
-        raise CodecError(f"the value ends before byte {fetch.stop}")
-    return data

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from chunkstore.cache import ChunkCache
 from chunkstore.errors import InvalidArgumentError
 
 __all__ = ["Options"]
@@ -41,6 +42,9 @@ class Options:
     allow_pickle : bool
         Read and write version 2 arrays of objects that are stored as pickles. Reading one runs
         whatever code it names, so this is for data whose writer is trusted.
+    cache : ChunkCache, optional
+        Keep decoded chunks in memory, for reading the same ones again; see `ChunkCache`. Several
+        handles may share one. With a cache chunks are decoded one by one, not in batches.
 
     Examples
     --------
@@ -53,6 +57,7 @@ class Options:
     missing_chunks: Literal["fill", "error"] = "fill"
     codecs: tuple[type[Any], ...] = ()
     allow_pickle: bool = False
+    cache: ChunkCache | None = None
 
     def __post_init__(self) -> None:
         n_threads: object = self.n_threads
@@ -78,6 +83,9 @@ class Options:
         if not isinstance(allow_pickle, bool):
             # "no" would be taken for yes.
             raise InvalidArgumentError(f"allow_pickle must be True or False, got {allow_pickle!r}")
+        cache: object = self.cache
+        if cache is not None and not isinstance(cache, ChunkCache):
+            raise InvalidArgumentError(f"cache must be a ChunkCache or None, got {cache!r}")
 
     @property
     def threads(self) -> int:

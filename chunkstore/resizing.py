@@ -19,6 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from chunkstore import documents
+from chunkstore.cache import mark_changed
 from chunkstore.empty import is_all_fill
 from chunkstore.engine import Engine
 from chunkstore.errors import ConflictError, InvalidArgumentError
@@ -134,6 +135,7 @@ def _delete_strays(engine: Engine) -> None:
     for key, coords in list(stored_keys(engine)):
         if any(i >= n for i, n in zip(coords, grid_shape, strict=True)):
             engine.store.delete(key)
+            mark_changed((engine.store, key))
 
 
 def _box(starts: Shape, extents: Shape) -> Request:

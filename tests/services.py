@@ -147,6 +147,8 @@ def _azurite() -> list[str]:
 def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run a Google Cloud Storage service."""
     needs("gcp_storage_emulator", "gcsfs")
+    # Else gcsfs asks Google itself what kind of bucket it is.
+    os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
     port = free_port()
     code = "from gcp_storage_emulator.__main__ import main; main()"
     command = [sys.executable, "-c", code, "start", "--host=127.0.0.1", f"--port={port}"]
@@ -177,7 +179,7 @@ class WebServer:
             def do_GET(self) -> None:
                 outer._answer(self, root, has_etags=has_etags, has_ranges=has_ranges)
 
-            do_HEAD = do_GET
+            do_HEAD = do_GET  # noqa: N815  (the base class says so)
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -242,9 +244,9 @@ class Asked(NamedTuple):
 class Proxy:
     """Passes requests on to a service, counts them, and spoils those that `fault` says.
 
-    `fault` is called with each request and gives None, or ``"503"`` (or another status), ``"reset"``
-    (the connection ends before an answer), ``"lost"`` (the same, but the service has done what was
-    asked), ``"truncate"`` (the answer ends in its middle), ``"slow"`` (0.3 s of pause).
+    `fault` is called with each request and gives None, or ``"503"`` (or another status),
+    ``"reset"`` (the connection ends before an answer), ``"lost"`` (the same, but the service has
+    done what was asked), ``"truncate"`` (the answer ends in its middle), ``"slow"`` (0.3 s).
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -260,7 +262,7 @@ class Proxy:
             def do_GET(self) -> None:
                 outer._pass_on(self)
 
-            do_PUT = do_HEAD = do_DELETE = do_POST = do_GET
+            do_PUT = do_HEAD = do_DELETE = do_POST = do_GET  # noqa: N815
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.handle_error = lambda *args: None  # type: ignore[method-assign]

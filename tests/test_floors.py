@@ -41,6 +41,7 @@ class House:
 CHUNKSTORE_FLOORS = {
     "chunkstore.errors": 0,
     "chunkstore.types": 0,
+    "chunkstore.cache": 0,
     "chunkstore.options": 0,
     "chunkstore.dtypes": 1,
     "chunkstore.dtypes.*": 1,
@@ -64,6 +65,7 @@ CHUNKSTORE_FLOORS = {
     "chunkstore.sharding": 4,
     "chunkstore._kernel": 3,
     "chunkstore.documents": 5,
+    "chunkstore.fetching": 4,
     "chunkstore.engine": 5,
     "chunkstore.resizing": 5,
     "chunkstore.selectors": 4,
@@ -119,7 +121,8 @@ SAME_FLOOR = {
     "chunkstore.dtypes.table": ("chunkstore.dtypes.*",),
     "chunkstore.dtypes.*": ("chunkstore.dtypes.base",),
     "chunkstore.casting": ("chunkstore.dtypes",),
-    "chunkstore.options": ("chunkstore.errors",),
+    "chunkstore.cache": ("chunkstore.errors",),
+    "chunkstore.options": ("chunkstore.cache", "chunkstore.errors"),
     # Metadata documents are made of the other facts.
     "chunkstore.metadata": ("chunkstore.metadata.*", "chunkstore.keys"),
     "chunkstore.metadata.*": (
@@ -132,6 +135,9 @@ SAME_FLOOR = {
     "chunkstore.codecs.table": ("chunkstore.codecs.*",),
     "chunkstore.codecs.*": ("chunkstore.codecs.base",),
     "chunkstore.stores.resolve": ("chunkstore.stores.*",),
+    # Remote stores share more: updates and locks made of conditional writes, hidden credentials.
+    "chunkstore.stores.obstore": ("chunkstore.stores.base", "chunkstore.stores.conditional"),
+    "chunkstore.stores.fsspec": ("chunkstore.stores.base", "chunkstore.stores.conditional"),
     "chunkstore.stores.*": ("chunkstore.stores.base",),
     "chunkstore.layout": ("chunkstore.sharding",),
     "chunkstore.resizing": ("chunkstore.documents", "chunkstore.engine"),

@@ -119,8 +119,11 @@ def _fits(values: NDArray, exact: NDArray, encoded: NDArray) -> bool:
     if encoded.dtype.kind == "f":
         was_finite = np.isfinite(values)
         return bool((np.isfinite(encoded) | ~was_finite).all())
-    # Beyond 2**53 a float is a whole number anyway, and the comparison exact enough to see a wrap.
-    return bool(np.isclose(encoded.astype("f8"), exact.astype("f8"), rtol=1e-12, atol=0).all())
+    if (encoded == exact).all():
+        return True
+    # Whole numbers beyond 2**53 are near what floats give for them; a wrap is far from it.
+    found, wanted = encoded.astype("f8"), exact.astype("f8")
+    return bool(np.isclose(found, wanted, rtol=1e-12, atol=0).all())
 
 
 def _number(name: str, configuration: Mapping[str, Any], key: str) -> float:

@@ -50,6 +50,9 @@ from chunkstore.types import Buffer, NDArray
 __all__ = ["NumcodecsPackbitsCodec", "PackbitsCodec"]
 
 _PADDINGS = ("none", "first_byte", "last_byte")
+_EVEN_WIDTHS = (1, 2, 4)
+"""Numbers of bits of which no element lies across two bytes."""
+
 _BLOCK_ELEMENTS = 1 << 14
 """Elements packed at a time, for each of their bits takes a byte meanwhile; divisible by 8."""
 
@@ -110,7 +113,7 @@ class PackbitsCodec(ArrayBytesCodec):
         first, last = self._range(spec.data_type)
         flat = _unsigned(array, spec.data_type).reshape(-1)
         parts = [
-            np.packbits(_bits_of(flat[at : at + _BLOCK_ELEMENTS], first, last), bitorder="little")
+            _packed(flat[at : at + _BLOCK_ELEMENTS], first, last - first + 1)
             for at in range(0, flat.size, _BLOCK_ELEMENTS)
         ]
         padding = np.array([-self._total_bits(spec) % 8], np.uint8)
@@ -135,12 +138,8 @@ class PackbitsCodec(ArrayBytesCodec):
         for at in range(0, flat.size, _BLOCK_ELEMENTS):
             block = flat[at : at + _BLOCK_ELEMENTS]
             start = at * width // 8
-            bits = np.unpackbits(
-                view[start : start + -(-block.size * width // 8)],
-                count=block.size * width,
-                bitorder="little",
-            )
-            block[...] = _from_bits(bits.reshape(-1, width), first, block.dtype)
+            part = view[start : start + -(-block.size * width // 8)]
+            _unpack(part, block, first, width)
         return _signed(flat, spec.data_type, last + 1).reshape(spec.shape)
 
     def _without_padding(self, view: NDArray, n_expected: int) -> NDArray:
@@ -240,16 +239,35 @@ def _signed(flat: NDArray, data_type: DataType, n_bits: int) -> NDArray:
     return flat.view(data_type.dtype)
 
 
-def _bits_of(values: NDArray, first: int, last: int) -> NDArray:
-    """Give the bits of each element, lowest first, one byte a bit."""
+def _packed(values: NDArray, first: int, width: int) -> NDArray:
+    """Pack `width` bits of each element, from the bit `first` on."""
+    if width in _EVEN_WIDTHS:
+        fields = (values >> values.dtype.type(first)).astype(np.uint8) & np.uint8((1 << width) - 1)
+        if width == 1:
+            return np.packbits(fields, bitorder="little")
+        n_each = 8 // width
+        fields = np.pad(fields, (0, -fields.size % n_each)).reshape(-1, n_each)
+        shifts = np.arange(n_each, dtype=np.uint8) * np.uint8(width)
+        joined: NDArray = np.bitwise_or.reduce(fields << shifts, axis=1)
+        return joined
     little = values.astype(values.dtype.newbyteorder("<"), copy=False)
     bits = np.unpackbits(little.view(np.uint8).reshape(values.size, -1), axis=1, bitorder="little")
-    return bits[:, first : last + 1]
+    return np.packbits(bits[:, first : first + width], bitorder="little")
 
 
-def _from_bits(bits: NDArray, first: int, dtype: np.dtype[Any]) -> NDArray:
-    """Undo `_bits_of`, with zeros for the bits that were not stored."""
-    every = np.zeros((len(bits), dtype.itemsize * 8), np.uint8)
-    every[:, first : first + bits.shape[1]] = bits
-    packed = np.packbits(every, axis=1, bitorder="little")
-    return packed.view(dtype.newbyteorder("<")).reshape(-1)
+def _unpack(packed: NDArray, out: NDArray, first: int, width: int) -> None:
+    """Undo `_packed`, with zeros for the bits that were not stored."""
+    if width in _EVEN_WIDTHS:
+        if width == 1:
+            fields = np.unpackbits(packed, count=out.size, bitorder="little")
+        else:
+            shifts = np.arange(8 // width, dtype=np.uint8) * np.uint8(width)
+            fields = packed[:, np.newaxis] >> shifts & np.uint8((1 << width) - 1)
+            fields = fields.reshape(-1)[: out.size]
+        np.left_shift(fields.astype(out.dtype, copy=False), out.dtype.type(first), out=out)
+        return
+    bits = np.unpackbits(packed, count=out.size * width, bitorder="little").reshape(-1, width)
+    every = np.zeros((out.size, out.dtype.itemsize * 8), np.uint8)
+    every[:, first : first + width] = bits
+    little = np.packbits(every, axis=1, bitorder="little")
+    out[...] = little.view(out.dtype.newbyteorder("<")).reshape(-1)

@@ -7,6 +7,7 @@ Source: zarr-extensions, "numpy.datetime64" and "numpy.timedelta64"; Zarr v2, "D
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "μs", "ns", "ps", "fs",
 MAX_SCALE = 2**31 - 1
 
 _NOT_A_TIME = -(2**63)
+_TIMES = (dt.date, dt.timedelta, np.datetime64, np.timedelta64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +84,38 @@ class Time(DataType):
         if not values.size and values.dtype.kind in "fO":
             return values.astype(self.dtype)
         if values.dtype.kind in "OU":
-            values = self._parsed(values)
-        elif values.dtype.kind in "iu" and not isinstance(value, np.ndarray):
-            values = as_values(value, np.int64).view(self.dtype)
+            return self._parsed(
+                values if isinstance(value, np.ndarray) else as_values(value, object)
+            )
+        if values.dtype.kind in "iu" and not isinstance(value, np.ndarray):
+            return as_values(value, np.int64).view(self.dtype)
         if values.dtype.kind != self.dtype.kind:
             raise self.lossy(values, f"give {self.dtype.type.__name__} values")
-        return values if values.dtype == self.dtype else self._in_unit(values)
+        return self._in_unit(values)
 
     def _parsed(self, values: NDArray) -> NDArray:
-        """Read Python's times and ISO 8601 text in the finest unit that any of them needs."""
-        return as_values(values.tolist(), f"{self.dtype.kind}8")
+        made = np.empty(values.size, self.dtype)
+        for i, item in enumerate(values.flat):
+            made[i] = self._parsed_one(item)
+        return made.reshape(values.shape)
+
+    def _parsed_one(self, item: Any) -> Any:
+        """Read a count, Python's and pandas' times, and ISO 8601 text, each in its own unit."""
+        if isinstance(item, str) and item == "NaT":
+            return self._of_count(_NOT_A_TIME)
+        # Numpy's durations are integers to Python.
+        if isinstance(item, (int, np.integer)) and not isinstance(item, (bool, np.timedelta64)):
+            return as_values(int(item), np.int64).view(self.dtype)[()]
+        is_text = isinstance(item, str) and self.dtype.kind == "M"
+        if not is_text and not isinstance(item, _TIMES):
+            raise self.lossy(item, f"a {type(item).__name__} is no time")
+        # Python's own interface, which numpy asks, ends at microseconds.
+        exact = getattr(item, f"to_{self.dtype.type.__name__}", None)
+        try:
+            found = self.dtype.type(item) if exact is None else exact()
+        except (TypeError, ValueError) as error:
+            raise self.lossy(item, str(error)) from error
+        return self._in_unit(np.asarray(found))[()]
 
     def _in_unit(self, values: NDArray) -> NDArray:
         """Convert to this unit, and back again to see that nothing was cut or wrapped around."""

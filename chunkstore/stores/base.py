@@ -132,6 +132,13 @@ class Store:
         """
         return None
 
+    def get_buffer(self, key: str) -> Buffer | None:
+        """Give a value in the memory it came in, not to be changed; here the same as `get`.
+
+        A backend whose library hands out other bytes-like objects saves a copy here.
+        """
+        return self.get(key)
+
     def open_value(self, key: str, first: ByteRange | None = None) -> OpenValue | None:
         """Open one value to read parts of it; None if the key is not stored.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from chunkstore import MemoryStore
 from chunkstore.errors import StoreError
@@ -57,3 +57,7 @@ class RecordingStore(MemoryStore):
         """Forget a value."""
         self._note("delete", key)
         super().delete(key)
+
+    def list_prefix(self, prefix: str = "") -> Iterator[str]:
+        """Iterate over keys from the last to the first: no order is promised, and none is lucky."""
+        yield from sorted(super().list_prefix(prefix), reverse=True)

@@ -113,6 +113,19 @@ def test_other_data_is_never_overwritten(
     assert sorted(store.list_prefix("a/x/")) == keys
 
 
+@pytest.mark.parametrize("key", ["a/notes.txt", "a/x/photo.jpg", "a/sub/data.csv"])
+@pytest.mark.xfail(
+    strict=True, reason="documents._is_zarr looks no further where it finds a document"
+)
+def test_other_data_beside_a_node_survives(store: RecordingStore, key: str) -> None:
+    """Files that are no Zarr data survive, or prevent, the overwriting of a node they lie in."""
+    MAKERS["array-data"](store, "a/x")
+    store.set(key, b"precious")
+    with suppress(NodeExistsError):
+        MAKERS["group"](store, "a", overwrite=True)
+    assert store.get(key) == b"precious"
+
+
 def test_a_group_may_be_made_over_its_members(store: RecordingStore) -> None:
     """A group whose document was never written can be made, and its members are there."""
     MAKERS["array-data"](store, "a/x")

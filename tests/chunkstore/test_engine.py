@@ -167,6 +167,7 @@ def filled(store: RecordingStore, **options: object) -> cs.Array:
         ((slice(3, 5), slice(0, 3)), ["x/c/0/0", "x/c/1/0"]),
         ((slice(None, None, 5), 7), ["x/c/0/2", "x/c/1/2"]),
         ((slice(9, None, -9), 0), ["x/c/0/0", "x/c/2/0"]),
+        ((slice(None, None, 3), 0), ["x/c/0/0", "x/c/1/0", "x/c/2/0"]),
         ((slice(3, 3), slice(None)), []),
     ],
 )
@@ -222,9 +223,21 @@ def test_empty_chunks_are_stored_when_asked(store: RecordingStore) -> None:
 
 def test_negative_zero_is_not_empty(store: RecordingStore) -> None:
     """Values that are equal to the fill value but not the same bits are stored."""
-    array = cs.create_array(store, shape=4, chunks=2, dtype="f8", fill_value=0.0)
-    array[...] = [-0.0, -0.0, 0.0, 0.0]
-    assert np.signbit(array[...]).tolist() == [True, True, False, False]
+    array = cs.create_array(store, shape=6, chunks=2, dtype="f8", fill_value=0.0)
+    array[...] = [-0.0, 0.0, 0.0, -0.0, 0.0, 0.0]
+    assert np.signbit(array[...]).tolist() == [True, False, False, True, False, False]
+    assert store.exists("c/0")
+    assert store.exists("c/1")
+    assert not store.exists("c/2")
+
+
+def test_another_nan_is_not_empty(store: RecordingStore) -> None:
+    """A NaN with a payload is kept where the fill value is the plain NaN."""
+    array = cs.create_array(store, shape=4, chunks=2, dtype="f8", fill_value=np.nan)
+    values = np.full(4, np.nan)
+    values.view("u8")[1] += 5
+    array[...] = values
+    assert array[...].tobytes() == values.tobytes()
     assert store.exists("c/0")
     assert not store.exists("c/1")
 

@@ -349,6 +349,5 @@ def test_tensorstore_packs_spare_bits_as_it_likes(ts: Any, name: str, tmp_path: 
         ours = made[...].astype(np.float64)
     if name == "float4_e2m1fn":
         # It reads the sign from the highest bit of the byte, which means nothing.
-        want, ours = np.abs(want), np.abs(ours)
         want, ours = want[:16], ours[:16]
     assert np.array_equal(ours, want, equal_nan=True)

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from chunkstore import LocalStore
-from chunkstore.errors import InvalidArgumentError, StoreError
+from chunkstore.errors import InvalidArgumentError, ReadOnlyError, StoreError
+from chunkstore.stores import local as local_module
+from chunkstore.stores.zip import ZipStore
 from chunkstore.types import ByteRange
 
 NOBODY = 65534
@@ -321,3 +323,109 @@ def test_writers_of_one_key_do_not_meet(store: LocalStore) -> None:
     value = store.get("a")
     assert value in {bytes([i]) * 1000 for i in range(4)}
     assert files(store) == ["a"]
+
+
+# --- on the disk for good, and what is left behind -----------------------------------------------
+
+
+def test_fsync_comes_before_the_name_and_after(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fsync a file is on the disk before it gets its name, and the name before set returns."""
+    done: list[str] = []
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(handle: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        real_fsync(handle)
+
+    def replace(source: str, target: str) -> None:
+        done.append("replace")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    store.set("a/b", b"1")
+    assert done == ["replace"]
+    safe = LocalStore(store.root, fsync=True)
+    done.clear()
+    safe.set("a/c", b"1")
+    # The folder, and those above it, which may be new.
+    assert done[:3] == ["file", "replace", "folder"]
+    assert set(done[3:]) == {"folder"}
+    done.clear()
+    safe.set("a/c", b"2")
+    assert done == ["file", "replace", "folder"]
+    for change in (
+        lambda: safe.delete("a/c"),
+        lambda: safe.delete_prefix("a/"),
+    ):
+        done.clear()
+        change()
+        assert "folder" in done
+    assert pickle.loads(pickle.dumps(safe)).fsync
+    assert safe != store
+    assert hash(safe) == hash(store)
+
+
+def test_clean_removes_what_the_dead_left(store: LocalStore) -> None:
+    """Files and folders of a process that is gone are removed at once, and nothing else is."""
+    code = "import os, sys, chunkstore.stores.local as local; print(local._temporary_name())"
+    dead = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT
+    ).stdout.strip()
+    store.set("a/b", b"1")
+    root = Path(store.root)
+    (root / "a" / dead).write_bytes(b"half")
+    (root / f"{dead}0" / "c").mkdir(parents=True)
+    (root / f"{dead}0" / "c" / "0").write_bytes(b"deleted")
+    (root / "__chunkstore-lock-value-00").write_bytes(b"")
+    mine = root / local_module._temporary_name()
+    mine.write_bytes(b"under way")
+    foreign = root / "__chunkstore-00000000-1-00"
+    foreign.write_bytes(b"of another machine")
+    assert sorted(store.clean()) == sorted([f"a/{dead}", f"{dead}0", "__chunkstore-lock-value-00"])
+    assert mine.exists()
+    assert foreign.exists()
+    assert set(store.clean(older_than_s=0)) == {mine.name, foreign.name}
+    assert files(store) == ["a/b"]
+    with pytest.raises(ReadOnlyError):
+        LocalStore(store.root, read_only=True).clean()
+
+
+def test_clean_leaves_held_locks(store: LocalStore) -> None:
+    """A lock that somebody holds is not taken away from him."""
+    with store.lock("node", "a"):
+        assert store.clean(older_than_s=0) == []
+        assert len(files(store)) == 1
+    assert files(store) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_full_disk(tmp_path: Path) -> None:
+    """On a full disk a write fails clearly, what was stored stays, and no leftover lists."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
+    try:
+        store = LocalStore(tmp_path / "store")
+        store.set("a", b"old")
+        with pytest.raises(StoreError, match=r"cannot write 'a' .*No space left"):
+            store.set("a", bytes(1 << 20))
+        with pytest.raises(StoreError, match="No space left"):
+            store.update("a", lambda _: bytes(1 << 20))
+        assert store.get("a") == b"old"
+        assert files(store) == ["a"]
+        with (
+            pytest.raises(StoreError, match="No space left"),
+            ZipStore(tmp_path / "x.zip", mode="w") as zipped,
+        ):
+            zipped.set("a", bytes(1 << 20))
+        assert [p.name for p in tmp_path.iterdir()] == ["store"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

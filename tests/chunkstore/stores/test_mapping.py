@@ -54,7 +54,7 @@ def test_trouble_is_not_absence() -> None:
     """Any exception but KeyError is an error of the store that names the key and the cause."""
     store = MappingStore(Broken())
     for ask in (store.get, store.delete, lambda key: store.set(key, b"1")):
-        with pytest.raises(StoreError, match="'a' in MappingStore.*ConnectionError: no route"):
+        with pytest.raises(StoreError, match=r"'a' in MappingStore.*ConnectionError: no route"):
             ask("a")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chunkstore import LocalStore, MemoryStore
-from chunkstore.errors import InvalidArgumentError
+from chunkstore.errors import InvalidArgumentError, MissingExtraError
 from chunkstore.stores.resolve import resolve
 
 
@@ -39,10 +39,17 @@ def test_memory(given: str | None) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["s3", "https", "gs", "nonsense"])
-def test_unknown_scheme(scheme: str) -> None:
-    """A URL of another kind is refused by its kind, and never taken for a folder."""
-    with pytest.raises(InvalidArgumentError, match=f"{scheme}://"):
-        resolve(f"{scheme}://bucket/data.zarr")
+def test_a_url_is_never_a_folder(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL of another kind is a remote store, or refused; it makes no folder of its name."""
+    monkeypatch.chdir(tmp_path)
+    try:
+        found = resolve(f"{scheme}://bucket/data.zarr")
+    except (InvalidArgumentError, MissingExtraError):
+        found = None
+    assert not isinstance(found, LocalStore)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
