@@ -16,6 +16,7 @@ from chunkstore.api import (
     open_group,
 )
 from chunkstore.array import Array
+from chunkstore.cache import ChunkCache
 from chunkstore.group import Group
 from chunkstore.options import Options
 from chunkstore.shortcuts import (
@@ -35,15 +36,20 @@ from chunkstore.shortcuts import (
 )
 from chunkstore.stores.base import Store
 from chunkstore.stores.local import LocalStore
+from chunkstore.stores.mapping import MappingStore
 from chunkstore.stores.memory import MemoryStore
+from chunkstore.stores.zip import ZipStore
 
 __all__ = [
     "Array",
+    "ChunkCache",
     "Group",
     "LocalStore",
+    "MappingStore",
     "MemoryStore",
     "Options",
     "Store",
+    "ZipStore",
     "array",
     "consolidate_metadata",
     "copy",

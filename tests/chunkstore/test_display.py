@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkstore.display import as_html, as_text, human_bytes
@@ -46,6 +46,7 @@ class Reader(HTMLParser):
         self.texts.append(data)
 
 
+@settings(max_examples=20)
 @given(st.text(), st.text(), st.text())
 def test_html_escapes_everything(title: str, name: str, value: str) -> None:
     """No title, name or value, whatever it holds, adds a tag to the table."""

@@ -81,6 +81,7 @@ class TestLocalFileSystem(RemoteContract):
         return FsspecStore(f"file://{tmp_path}/store", single_writer=True)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 class TestGcs(RemoteContract):
     """Google Cloud Storage through fsspec: the emulator does not speak what obstore does."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from chunkstore import LocalStore, MemoryStore
 from chunkstore.errors import InvalidArgumentError, MissingExtraError
 from chunkstore.stores.resolve import resolve
+from chunkstore.stores.zip import ZipStore
 
 
 @pytest.mark.parametrize("read_only", [False, True])
@@ -66,3 +69,37 @@ def test_no_store(given: Any) -> None:
     """What is neither a store nor a path nor a URL is refused."""
     with pytest.raises(InvalidArgumentError, match="is no store"):
         resolve(given)
+
+
+def test_zip_files_and_mappings(tmp_path: Path) -> None:
+    """A zip file is read from its path, a folder of such a name is a folder, a dict is used."""
+    with ZipStore(tmp_path / "x.zip", mode="w") as store:
+        store.set("a", b"1")
+    found = resolve(str(tmp_path / "x.zip"))
+    assert isinstance(found, ZipStore)
+    assert found.get("a") == b"1"
+    found.close()
+    (tmp_path / "y.zip").mkdir()
+    assert isinstance(resolve(tmp_path / "y.zip"), LocalStore)
+    values: dict[str, bytes] = {}
+    resolve(values).set("a", b"1")
+    assert values == {"a": b"1"}
+
+
+@pytest.mark.parametrize(
+    ("url", "extra"), [("s3://bucket/x", "obstore"), ("sftp://host/x", "fsspec")]
+)
+def test_a_missing_library_is_named(url: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library that a URL needs, the error says what to install."""
+    for library in ("obstore", "fsspec"):
+        monkeypatch.setitem(sys.modules, library, None)
+        monkeypatch.setitem(sys.modules, f"{library}.core", None)
+        monkeypatch.delitem(sys.modules, f"chunkstore.stores.{library}", raising=False)
+    with pytest.raises(MissingExtraError, match=re.escape(f"'chunkstore[{extra}]'")):
+        resolve(url)
+
+
+def test_storage_options_are_for_urls(tmp_path: Path) -> None:
+    """Options for a store that takes none are refused, not dropped."""
+    with pytest.raises(InvalidArgumentError, match="storage_options"):
+        resolve(tmp_path, storage_options={"anon": True})
