@@ -18,7 +18,7 @@ import numpy as np
 
 from chunkstore import documents, resizing
 from chunkstore import metadata as formats
-from chunkstore.casting import castable, holder
+from chunkstore.casting import castable
 from chunkstore.description import Description
 from chunkstore.dtypes import from_numpy
 from chunkstore.engine import Engine
@@ -181,8 +181,8 @@ class Array(Description):
         """Write to what a request asks for; the common end of every way to select."""
         documents.check_open_for_writing(self.read_only, repr(self))
         self._check_fields(request)
-        dtype = self.dtype if request.fields is None else self.dtype[request.fields]
-        values = castable(value, dtype, what=repr(self))
+        data_type = self.metadata.data_type
+        values = castable(value, data_type, what=repr(self), fields=request.fields)
         self._engine.write(request, _broadcast(values, request))
 
     # -- changing the extent --------------------------------------------------------------------
@@ -237,7 +237,7 @@ class Array(Description):
         documents.check_open_for_writing(self.read_only, repr(self))
         if not -self.ndim <= axis < self.ndim:
             raise InvalidArgumentError(f"axis {axis} is out of bounds for {self.ndim} axes")
-        values = castable(data, self.dtype, what=repr(self))
+        values = castable(data, self.metadata.data_type, what=repr(self))
         with self.store.lock("node", self.path):
             self.refresh()
             self._use(resizing.append(self._engine, values, axis % self.ndim))
@@ -282,7 +282,9 @@ class Array(Description):
     def with_options(self, **changes: Any) -> Array:
         """Give a handle on the same array with some run settings changed; see `Options`."""
         options = dataclasses.replace(self.options, **changes)
-        engine = dataclasses.replace(self._engine, options=options)
+        # Some of them reach the codecs, so these are made anew.
+        pipeline = _pipeline(self.metadata, repr(self), options)
+        engine = Engine(self.store, self.path, self.metadata, pipeline, options)
         return Array(engine, read_only=self._read_only, pending=self._pending)
 
     def publish(self) -> None:
@@ -367,7 +369,10 @@ def make_array(
 ) -> Array:
     """Lay an array out, make it in a store and write its data; see `chunkstore.create_array`."""
     if data is not None:
-        data = np.asarray(data, None if dtype is None else holder(data, from_numpy(dtype).dtype))
+        if dtype is None:
+            data = np.asarray(data)
+        else:
+            data = castable(data, from_numpy(dtype), what=f"the new array {path or '/'!r}")
         shape = data.shape if shape is None else shape
         dtype = data.dtype if dtype is None else dtype
     if shape is None or dtype is None:
@@ -379,7 +384,7 @@ def make_array(
     everything = whole_request(metadata.shape)
     if data is not None:
         # Data that does not fit is found out before anything is replaced.
-        values = castable(data, metadata.dtype, what=f"the new array {path or '/'!r}")
+        values = castable(data, metadata.data_type, what=f"the new array {path or '/'!r}")
         data = _broadcast(values, everything)
     made = make_array_from(
         store, path, metadata, overwrite=overwrite, pending=held_back, options=options

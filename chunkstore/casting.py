@@ -8,33 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from chunkstore.dtypes import from_numpy
+from chunkstore.dtypes import DataType, from_numpy
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.types import NDArray
 
-__all__ = ["castable", "holder"]
+__all__ = ["castable"]
 
 
-def castable(value: Any, dtype: np.dtype[Any], *, what: str) -> NDArray:
-    """Give the value as an array that may be cast to the stored type; refuse what loses data."""
-    if isinstance(value, np.ndarray) and value.dtype == dtype:
-        return value
-    # A field may hold an array of its type in each record.
-    base = dtype if dtype.subdtype is None else dtype.subdtype[0]
+def castable(
+    value: Any, data_type: DataType, *, what: str, fields: str | list[str] | None = None
+) -> NDArray:
+    """Give the value as an array that may be cast to the stored type; refuse what loses data.
+
+    With `fields`, the value is for these fields of a record.
+    """
+    if fields is not None:
+        dtype = data_type.dtype[fields]
+        # A field may hold an array of its type in each record.
+        data_type = from_numpy(dtype if dtype.subdtype is None else dtype.subdtype[0])
     try:
-        return from_numpy(base).cast(value)
+        return data_type.cast(value)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"cannot write to {what}: {error}") from error
-
-
-def holder(value: Any, dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Give the dtype to read a Python scalar as: the stored one, unless that would cut it."""
-    if isinstance(value, float) and dtype.kind in "iub":
-        return None
-    if isinstance(value, complex) and dtype.kind != "c":
-        return None
-    if isinstance(value, int) and not isinstance(value, bool) and dtype.kind == "b":
-        return None
-    return dtype

@@ -73,7 +73,7 @@ def layout_of(source: Array, *, zarr_format: int | None = None) -> dict[str, Any
         names = None
     return {
         "shape": source.shape,
-        "dtype": metadata.dtype,
+        "dtype": metadata.data_type,
         "chunks": source.chunks if uniform or source.shards else metadata.grid,
         "shards": shards if target == 3 else None,
         "filters": filters,

@@ -580,7 +580,10 @@ def _is_copy(selection: tuple[Any, ...]) -> bool:
 def _full(pipeline: Pipeline) -> NDArray:
     """Make a chunk of nothing but fill value."""
     spec = pipeline.spec
-    return np.full(spec.shape, spec.fill_value, spec.data_type.dtype)
+    chunk = np.empty(spec.shape, spec.data_type.dtype)
+    # Not np.full: it drops the zeros at the end of byte strings and of text.
+    chunk[...] = spec.fill_value
+    return chunk
 
 
 def _padded(pipeline: Pipeline, selection: tuple[Any, ...], part: NDArray) -> NDArray:

@@ -76,10 +76,14 @@ def array_metadata(
     if zarr_format not in (2, 3):
         raise InvalidArgumentError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
     data_type = dtypes.from_numpy(dtype)
+    # Refuses a type that the format does not have, before anything is overwritten.
+    (data_type.to_v2 if zarr_format == 2 else data_type.to_v3)()
     full_shape = extents("shape", shape, least=0)
     grid = _chunk_grid(chunks, full_shape, data_type)
     chunk_shape = grid.largest_chunk
     fill = data_type.default_fill() if fill_value is None else data_type.scalar(fill_value)
+    if zarr_format == 2:
+        fill = data_type.fill_for_v2(fill)
     codecs = _codecs(
         ChunkSpec(chunk_shape, data_type, fill, options or Options()),
         byte_order=_byte_order(dtype),
@@ -287,7 +291,7 @@ def _chunk_shape(chunks: Any, shape: Shape, data_type: dtypes.DataType) -> Shape
 def _byte_order(dtype: Any) -> str:
     try:
         return ">" if np.dtype(dtype).newbyteorder("=") != np.dtype(dtype) else "<"
-    except TypeError:
+    except (TypeError, ValueError):
         return "<"
 
 
@@ -359,7 +363,6 @@ def _default_compressors(spec: ChunkSpec, zarr_format: int) -> tuple[dict[str, A
 
 
 def _default_serializer(spec: ChunkSpec) -> CodecSpec:
-    spec.data_type.to_v3()  # Refuses a type that version 3 does not have.
     name = spec.data_type.default_serializer
     # Little-endian whatever was asked: the data type of version 3 has no byte order.
     needs_order = name == "bytes" and spec.data_type.needs_byte_order

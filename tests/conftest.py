@@ -18,6 +18,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# Suites that tests of several folders use: their assertions explain themselves too.
+pytest.register_assert_rewrite(
+    "tests.contracts.codecs", "tests.contracts.pipelines", "tests.contracts.stores"
+)
+
 ROOT = Path(__file__).resolve().parents[1]
 
 TASKS = Path("/proc/self/task")
