@@ -80,7 +80,7 @@ def open(
     -----
     One request for a version 3 node.
     """
-    where, at, mode = _place(store, path, mode or "r+", storage_options)
+    where, at, mode = _place(store, path, "r+" if mode is None else mode, storage_options)
     if mode in ("w", "w-"):
         return _create_group(where, at, mode, zarr_format, None, options)
     metadata = documents.read_node(where, at, zarr_format=zarr_format, options=options)

@@ -64,7 +64,9 @@ class Array(Description):
 
     __slots__ = ("_engine", "_pending", "_read_only", "_token")
 
-    def __init__(self, engine: Engine, *, read_only: bool = False, pending: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, *, read_only: bool = False, pending: str | None = None
+    ) -> None:
         self._engine = engine
         self._read_only = read_only
         self._pending = pending
@@ -291,15 +293,20 @@ class Array(Description):
         """Make an array that was created with ``pending=True`` exist for readers.
 
         To be called when all its chunks are written. Does nothing on an array that exists.
+
+        Raises
+        ------
+        ConflictError
+            If another writer has made something at its path meanwhile.
         """
-        if self._pending:
-            documents.publish(self.store, self.path, self.metadata)
-            self._pending = False
+        if self._pending is not None:
+            documents.publish(self.store, self.path, self.metadata, self._pending)
+            self._pending = None
 
     def change_metadata(self, change: Callable[[ArrayMetadata], ArrayMetadata]) -> None:
         """Change the stored documents in one step, and this handle with them."""
         documents.check_open_for_writing(self.read_only, repr(self))
-        if self._pending:
+        if self._pending is not None:
             metadata = change(self.metadata)
         else:
             metadata = documents.update_node(self.store, self.path, self.metadata, change)
@@ -407,8 +414,8 @@ def make_array_from(
 ) -> Array:
     """Make an array of given metadata in a store."""
     pipeline = _pipeline(metadata, "the new array's metadata", options)
-    documents.make_node(store, path, metadata, overwrite=overwrite, pending=pending)
-    return Array(Engine(store, path, metadata, pipeline, options), pending=pending)
+    token = documents.make_node(store, path, metadata, overwrite=overwrite, pending=pending)
+    return Array(Engine(store, path, metadata, pipeline, options), pending=token)
 
 
 def _pipeline(metadata: ArrayMetadata, document: str, options: Options) -> Pipeline:
@@ -440,7 +447,7 @@ def _restore(
     encoded: tuple[tuple[str, bytes], ...],
     options: Options,
     read_only: bool,
-    pending: bool,
+    pending: str | None,
 ) -> Array:
     metadata, pipeline = _prepared(path, encoded, options)
     engine = Engine(store, path, metadata, pipeline, options)

@@ -56,6 +56,7 @@ class ChunkCache:
     Examples
     --------
     >>> import chunkstore as cs
+    >>> import numpy as np
     >>> cache = ChunkCache(max_bytes=1_000_000)
     >>> a = cs.create_array(None, data=np.arange(10), options=cs.Options(cache=cache))
     >>> a[3], a[4]

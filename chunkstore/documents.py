@@ -5,7 +5,8 @@ make a node the document is written last, to delete one it goes first, and a cha
 update. A process killed in between leaves bytes that nothing reads, never a node that reads wrong.
 
 An array whose chunks are still being written by a job has no document yet but a mark, the key
-``__pending__``, which holds the documents to be. Readers skip names that start with ``__``.
+``__pending__``, which holds a token of that job, so that no other job's array is published in its
+place. Readers skip names that start with ``__``.
 
 A group may hold a copy of all documents below it, its consolidated metadata, which other programs
 read instead of the documents. So that they never read a stale one, every change made here drops
@@ -16,6 +17,8 @@ Source: Zarr v3 core, "Hierarchy", "Storage"; Zarr v2, "Hierarchies".
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -23,6 +26,7 @@ from typing import Any, Protocol, TypeVar
 from chunkstore import metadata as formats
 from chunkstore.cache import mark_all_changed
 from chunkstore.errors import (
+    ConflictError,
     InvalidArgumentError,
     NodeExistsError,
     NodeNotFoundError,
@@ -109,7 +113,7 @@ def not_found(store: Store, path: str) -> NodeNotFoundError:
 
 def make_node(
     store: Store, path: str, metadata: NodeMetadata, *, overwrite: bool, pending: bool = False
-) -> None:
+) -> str | None:
     """Make a node, and the groups above it where they are missing.
 
     Parameters
@@ -121,6 +125,11 @@ def make_node(
     pending : bool
         Only mark the place; `publish` makes the node.
 
+    Returns
+    -------
+    str or None
+        The token that `publish` asks for, of a pending node.
+
     Raises
     ------
     NodeExistsError
@@ -128,13 +137,15 @@ def make_node(
     """
     store.check_writable()
     formats.check_format(metadata.zarr_format)
-    documents = _encoded(store, path, metadata)
+    _encoded(store, path, metadata)
     _check_place(store, path, metadata.zarr_format)
     _clear_place(store, path, is_array=isinstance(metadata, ArrayMetadata), overwrite=overwrite)
     if pending:
-        store.set(join(path, PENDING), documents[formats.primary_key(path, metadata)])
-        return
+        token = secrets.token_hex(16)
+        store.set(join(path, PENDING), token.encode())
+        return token
     _write_documents(store, path, metadata)
+    return None
 
 
 def _encoded(store: Store, path: str, metadata: NodeMetadata) -> dict[str, bytes]:
@@ -150,10 +161,30 @@ def _encoded(store: Store, path: str, metadata: NodeMetadata) -> dict[str, bytes
     return documents
 
 
-def publish(store: Store, path: str, metadata: ArrayMetadata) -> None:
-    """Make a pending array exist: its document, then the end of its mark."""
-    _write_documents(store, path, metadata)
-    store.delete(join(path, PENDING))
+def publish(store: Store, path: str, metadata: ArrayMetadata, token: str) -> None:
+    """Make a pending array exist: its document, then the end of its mark.
+
+    A job that runs twice may publish twice.
+
+    Raises
+    ------
+    ConflictError
+        If another job has taken the place meanwhile.
+    """
+    mark, primary = join(path, PENDING), formats.primary_key(path, metadata)
+    with store.lock("node", path):
+        stored = store.get(mark)
+        if stored is None and store.get(primary) == formats.encode(path, metadata)[primary]:
+            return
+        if stored != token.encode():
+            raise ConflictError(
+                f"cannot publish {path or '/'!r} in {store!r}: another writer has taken its place "
+                f"since it was created. Write it to another path",
+                store=store,
+                path=path,
+            )
+        _write_documents(store, path, metadata)
+        store.delete(mark)
 
 
 def delete_node(store: Store, path: str) -> None:
@@ -503,9 +534,10 @@ def _clear_place(store: Store, path: str, *, is_array: bool, overwrite: bool) ->
             store=store,
             path=path,
         )
-    if not _is_zarr(store, path):
+    foreign = _foreign_key(store, path)
+    if foreign is not None:
         raise NodeExistsError(
-            f"refused to overwrite {path or '/'!r} in {store!r}: what is there is no Zarr data. "
+            f"refused to overwrite {path or '/'!r} in {store!r}: {foreign!r} is no Zarr data. "
             f"Delete it yourself if it can go, or choose another path",
             store=store,
             path=path,
@@ -517,15 +549,29 @@ _NODE_DOCUMENTS = frozenset(("zarr.json", ".zarray", ".zgroup"))
 _DOCUMENT_NAMES = _NODE_DOCUMENTS | {".zattrs", ".zmetadata"}
 
 
-def _is_zarr(store: Store, path: str) -> bool:
-    """Whether all below a path are nodes, or marked as such by a job that did not finish."""
+_CHUNK_NAME = re.compile(r"c|(c\.)?\d+(\.\d+)*")
+"""What a chunk, or a folder of chunks, may be called directly below its array."""
+
+
+def _foreign_key(store: Store, path: str) -> str | None:
+    """Give a key below a path that belongs to no node, nor to a job that did not finish.
+
+    Folders of chunks are not looked into: their names say what they are.
+    """
     found = store.list_dir(prefix_of(path))
     names = {key.rpartition("/")[2] for key in found.keys}
-    if names & (_DOCUMENT_NAMES | {PENDING}):
-        return True
-    if names or not found.prefixes:
-        return False
-    return all(_is_zarr(store, prefix[:-1]) for prefix in found.prefixes)
+    is_ours = bool(names & (_DOCUMENT_NAMES | {PENDING}))
+    for name in sorted(names - _DOCUMENT_NAMES):
+        if not name.startswith(RESERVED_PREFIX) and not (is_ours and _CHUNK_NAME.fullmatch(name)):
+            return join(path, name)
+    for prefix in found.prefixes:
+        name = prefix[:-1].rpartition("/")[2]
+        if name.startswith(RESERVED_PREFIX) or (is_ours and _CHUNK_NAME.fullmatch(name)):
+            continue
+        foreign = _foreign_key(store, prefix[:-1])
+        if foreign is not None:
+            return foreign
+    return None
 
 
 def require_array(metadata: NodeMetadata, store: Store, path: str) -> ArrayMetadata:

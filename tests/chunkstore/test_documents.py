@@ -114,9 +114,6 @@ def test_other_data_is_never_overwritten(
 
 
 @pytest.mark.parametrize("key", ["a/notes.txt", "a/x/photo.jpg", "a/sub/data.csv"])
-@pytest.mark.xfail(
-    strict=True, reason="documents._is_zarr looks no further where it finds a document"
-)
 def test_other_data_beside_a_node_survives(store: RecordingStore, key: str) -> None:
     """Files that are no Zarr data survive, or prevent, the overwriting of a node they lie in."""
     MAKERS["array-data"](store, "a/x")
@@ -224,7 +221,6 @@ def test_pending_place_is_taken(store: RecordingStore, maker: str) -> None:
         assert node[...].tolist() == [0, 0, 0, 0]
 
 
-@pytest.mark.xfail(strict=True, reason="documents.publish does not look for its own mark")
 def test_job_whose_place_was_taken_cannot_publish(store: RecordingStore) -> None:
     """A pending array that another job has overwritten cannot be published over that job's."""
     first = MAKERS["array"](store, "x", pending=True)
