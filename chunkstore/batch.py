@@ -34,6 +34,7 @@ __all__ = [
     "BatchLayout",
     "ChunkList",
     "Chunks",
+    "Output",
     "Target",
     "engine_facts",
     "is_available",
@@ -78,6 +79,26 @@ class Target(NamedTuple):
     def of(cls, memory: NDArray, view: NDArray) -> Target:
         """Say where a view lies in the memory that holds it."""
         return cls(memory, _address(view) - _address(memory), view.strides)
+
+
+class Output(NamedTuple):
+    """Where what is read goes: an array, and the contiguous memory it lies in if there is one."""
+
+    view: NDArray
+    memory: NDArray | None
+
+    @classmethod
+    def of(cls, request: Request, out: NDArray) -> Output:
+        """Give the output of a request, in the order in which its projections count upwards."""
+        memory = None
+        if out.flags.c_contiguous and out.size and not out.dtype.hasobject:
+            memory = out.reshape(-1).view(np.uint8)
+        return cls(request.buffer_view(out), memory)
+
+    def target(self) -> Target:
+        """Say it in the kernel's terms."""
+        assert self.memory is not None
+        return Target.of(self.memory, self.view)
 
 
 class Chunks(NamedTuple):

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from chunkstore.batch import BatchLayout, ChunkList, Target, layout_for
+from chunkstore.batch import BatchLayout, ChunkList, Output, layout_for
 from chunkstore.cache import ChunkCache, mark_changed, state_of
 from chunkstore.empty import is_all_fill
 from chunkstore.errors import (
@@ -70,26 +70,6 @@ class Unit(NamedTuple):
     n_threads: int
     state: Hashable = None
     """Where there is a cache, what tells whether the value has changed since the request."""
-
-
-class Output(NamedTuple):
-    """Where what is read goes: an array, and the contiguous memory it lies in if there is one."""
-
-    view: NDArray
-    memory: NDArray | None
-
-    @classmethod
-    def of(cls, request: Request, out: NDArray) -> Output:
-        """Give the output of a request, in the order in which its projections count upwards."""
-        memory = None
-        if out.flags.c_contiguous and out.size and not out.dtype.hasobject:
-            memory = out.reshape(-1).view(np.uint8)
-        return cls(request.buffer_view(out), memory)
-
-    def target(self) -> Target:
-        """Say it in the kernel's terms."""
-        assert self.memory is not None
-        return Target.of(self.memory, self.view)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
