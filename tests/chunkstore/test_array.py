@@ -427,3 +427,15 @@ def test_tokens_are_not_shared(local: cs.Array) -> None:
     other = cs.open_array(local.store, path="x")
     assert local.__dask_tokenize__() == local.__dask_tokenize__()
     assert local.__dask_tokenize__() != other.__dask_tokenize__()
+
+
+@pytest.mark.parametrize("shards", [None, (4, 4)])
+def test_iterating_reads_each_value_once_a_row_of_chunks(shards: tuple[int, ...] | None) -> None:
+    """Iterating along the first axis asks for each stored chunk once, not once an element."""
+    store = RecordingStore()
+    values = np.arange(64).reshape(8, 8)
+    stored = cs.create_array(store, data=values, chunks=(4, 2), shards=shards)
+    store.forget()
+    assert [row.tolist() for row in stored] == values.tolist()
+    asked = [key for what, key in store.record if what == "get"]
+    assert sorted(asked) == sorted(store.list_prefix("c/"))
