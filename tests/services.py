@@ -72,8 +72,10 @@ def running(command: list[str], port: int, log: Path) -> Iterator[None]:
             time.sleep(0.05)
         yield
     finally:
-        process.terminate()
-        process.wait(10)
+        # Not asked politely: some wait for connections that clients keep open, and none holds
+        # anything worth keeping.
+        process.kill()
+        process.wait()
 
 
 def free_port() -> int:
