@@ -22,7 +22,7 @@ from chunkstore.codecs import table
 from chunkstore.codecs.base import ChunkSpec, Codec
 from chunkstore.errors import CodecError, InvalidArgumentError
 from chunkstore.keys import ChunkKeyEncoding
-from chunkstore.metadata import v2
+from chunkstore.metadata import check_format, v2
 from chunkstore.metadata.model import (
     MAX_EXTENT,
     ArrayMetadata,
@@ -73,8 +73,7 @@ def array_metadata(
     InvalidArgumentError
         If an argument cannot be meant, alone or beside another.
     """
-    if zarr_format not in (2, 3):
-        raise InvalidArgumentError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
+    check_format(zarr_format)
     data_type = dtypes.from_numpy(dtype)
     # Refuses a type that the format does not have, before anything is overwritten.
     (data_type.to_v2 if zarr_format == 2 else data_type.to_v3)()
@@ -110,13 +109,18 @@ def array_metadata(
         attributes=plain_attributes(attributes),
         dimension_names=_dimension_names(dimension_names, len(full_shape), zarr_format),
     )
+    _check_chunks(metadata, options)
+    return metadata
+
+
+def _check_chunks(metadata: ArrayMetadata, options: Options | None) -> None:
+    """Refuse metadata whose chunks are too large, or that no pipeline can encode."""
     too_large = Problems()
-    check_chunk_bytes(grid.largest_chunk, data_type, "chunks", too_large)
+    check_chunk_bytes(metadata.grid.largest_chunk, metadata.data_type, "chunks", too_large)
     problems = too_large.found or pipeline_problems(metadata, options)
     if isinstance(problems, list):
         path, what = problems[0]
         raise InvalidArgumentError(f"cannot create the array: {path}: {what}", problems=problems)
-    return metadata
 
 
 def knowing_codecs(options: Options, given: Mapping[str, Any]) -> Options:
