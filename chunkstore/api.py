@@ -194,13 +194,17 @@ def open_group(
 
 
 def consolidate_metadata(
-    store: Any, path: str | None = None, zarr_format: Literal[2, 3] | None = None
+    store: Any,
+    path: str | None = None,
+    zarr_format: Literal[2, 3] | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Group:
     """Copy the documents of all nodes below a group into one, to be read with one request.
 
     Parameters
     ----------
-    store, zarr_format
+    store, zarr_format, storage_options
         As in `open`.
     path : str, optional
         Path of the group; the root by default.
@@ -231,7 +235,7 @@ def consolidate_metadata(
     >>> list(made.metadata.extra["consolidated_metadata"]["metadata"])
     ['a', 'a/x']
     """
-    where, at, _ = _place(store, path, "r+")
+    where, at, _ = _place(store, path, "r+", storage_options)
     metadata = documents.read_node(where, at, zarr_format=zarr_format)
     if metadata is None:
         raise documents.not_found(where, at)

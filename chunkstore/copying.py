@@ -119,7 +119,7 @@ def _copy_values(source: Array, target: Array) -> None:
 
     def copy_one(item: tuple[str, tuple[int, ...]]) -> None:
         key, coords = item
-        value = source.store.get(key)
+        value = source.store.get_buffer(key)
         if value is not None:
             encoding = target.metadata.key_encoding
             place = target.store, join(target.path, encoding.encode(coords))
@@ -127,7 +127,7 @@ def _copy_values(source: Array, target: Array) -> None:
             mark_changed(place)
 
     keys = stored_keys(source.engine)
-    run_in_threads(copy_one, keys, n_threads=target.options.threads)
+    run_in_threads(copy_one, keys, n_threads=_n_threads(source, target))
 
 
 def _copy_elements(source: Array, target: Array) -> None:
@@ -141,7 +141,12 @@ def _copy_elements(source: Array, target: Array) -> None:
         inner_target[region] = inner_source[region]
 
     units = whole_request(target.shape).projections(grid)
-    run_in_threads(copy_one, units, n_threads=target.options.threads)
+    run_in_threads(copy_one, units, n_threads=_n_threads(source, target))
+
+
+def _n_threads(source: Array, target: Array) -> int:
+    """Choose how many units are under way at once: as many as the store with more waiting wants."""
+    return target.options.threads_for(max(source.store.concurrency, target.store.concurrency))
 
 
 def _filters(pipeline: Pipeline, ndim: int) -> tuple[list[Any], str]:

@@ -103,6 +103,8 @@ def copy(
     *,
     path: str | None = None,
     overwrite: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    source_storage_options: Mapping[str, Any] | None = None,
     options: Options | None = None,
     **layout: Any,
 ) -> Array | Group:
@@ -118,6 +120,8 @@ def copy(
         Path in `store`; the root by default.
     overwrite : bool
         Replace what is there.
+    storage_options, source_storage_options : mapping, optional
+        For `store`, and for `source`, where they are URLs of remote stores; see `open`.
     options : Options, optional
         Run settings.
     **layout
@@ -147,10 +151,15 @@ def copy(
     >>> new.metadata.zarr_format, new.chunks, new[...].tolist()
     (3, (2,), [0, 1, 2, 3, 4, 5])
     """
-    node = source if isinstance(source, (Array, Group)) else open(source, mode="r")
+    if not isinstance(source, (Array, Group)):
+        source = open(source, mode="r", storage_options=source_storage_options)
+    elif source_storage_options:
+        raise InvalidArgumentError(
+            f"source_storage_options are for the URL of a remote store, got them with {source!r}"
+        )
     return copy_node(
-        node,
-        resolve(store),
+        source,
+        resolve(store, storage_options=storage_options),
         normalize_path(path),
         overwrite=overwrite,
         options=options or Options(),
@@ -158,7 +167,13 @@ def copy(
     )
 
 
-def save(store: Any, *values: Any, overwrite: bool = False, **named: Any) -> None:
+def save(
+    store: Any,
+    *values: Any,
+    overwrite: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    **named: Any,
+) -> None:
     """Write values to a store: one as an array, several as a group of arrays.
 
     Parameters
@@ -169,13 +184,15 @@ def save(store: Any, *values: Any, overwrite: bool = False, **named: Any) -> Non
         Members of a group are called ``arr_0``, ``arr_1``, … as in `numpy.savez`.
     overwrite : bool
         Replace what is there.
+    storage_options : mapping, optional
+        For a URL of a remote store alone; see `open`.
     **named : array-like
         Members of a group by name.
     """
     members: Mapping[str, Any] = {**{f"arr_{i}": v for i, v in enumerate(values)}, **named}
     if not members:
         raise InvalidArgumentError("save needs at least one array")
-    where = resolve(store)
+    where = resolve(store, storage_options=storage_options)
     if len(members) == 1 and not named:
         create_array(where, data=np.asarray(values[0]), overwrite=overwrite)
         return
@@ -184,8 +201,10 @@ def save(store: Any, *values: Any, overwrite: bool = False, **named: Any) -> Non
         group.create_array(name, data=np.asarray(value))
 
 
-def load(store: Any, *, path: str | None = None) -> Any:
-    """Read an array into memory, or all arrays of a group as a dict.
+def load(
+    store: Any, *, path: str | None = None, storage_options: Mapping[str, Any] | None = None
+) -> Any:
+    """Read an array into memory, or all arrays of a group as a dict; parameters as in `open`.
 
     Examples
     --------
@@ -196,7 +215,7 @@ def load(store: Any, *, path: str | None = None) -> Any:
     >>> load(store)
     array([0, 1, 2])
     """
-    node = open(store, path=path, mode="r")
+    node = open(store, path=path, mode="r", storage_options=storage_options)
     if isinstance(node, Array):
         return node[...]
     return {name: member[...] for name, member in node.arrays()}
