@@ -17,15 +17,23 @@ from chunkstore.errors import MissingExtraError as _MissingExtraError
 try:
     import dask.array as _dask_array  # noqa: F401
 except ImportError as _error:
-    raise _MissingExtraError(
-        "dask_integration needs dask, which is not installed. Run: "
-        'python -m pip install "chunkstore[dask]"'
-    ) from _error
+    _missing = _error
 
-from dask_integration.io import from_store, to_store
-from dask_integration.receipts import StoreReport
-from dask_integration.standardise import standardise
-from dask_integration.svd import SVD, svd
+    # Said when a name is asked for, not at import: xarray's reader needs no dask, and Python
+    # imports this package before it.
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise _MissingExtraError(
+            f"dask_integration.{name} needs dask, which is not installed. Run: "
+            'python -m pip install "chunkstore[dask]"'
+        ) from _missing
+
+else:
+    from dask_integration.io import from_store, to_store
+    from dask_integration.receipts import StoreReport
+    from dask_integration.standardise import standardise
+    from dask_integration.svd import SVD, svd
 
 __all__ = [
     "SVD",
@@ -37,5 +45,6 @@ __all__ = [
 ]
 
 for _name in __all__:
-    globals()[_name].__module__ = __name__
+    if _name in globals():
+        globals()[_name].__module__ = __name__
 del _name

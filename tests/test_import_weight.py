@@ -62,3 +62,27 @@ def test_dask_integration_is_light(library: str) -> None:
 def test_what_is_needed_is_loaded() -> None:
     """The subprocess did import the package: its own names and numpy are there."""
     assert {"chunkstore", "numpy"} <= _loaded_by("chunkstore")
+
+
+def test_names_say_what_to_install_without_dask() -> None:
+    """Without dask `dask_integration` imports, and each of its names says what to install."""
+    program = """
+import sys
+sys.modules["dask"] = None
+import dask_integration
+try:
+    from dask_integration import to_store
+except ImportError as error:
+    print(error)
+print(hasattr(dask_integration, "no_such_name"))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "to_store needs dask" in result.stdout
+    assert "pip install" in result.stdout
+    assert result.stdout.endswith("False\n")
