@@ -12,8 +12,6 @@ Left out: regions, resuming, and rechunking of what is not aligned.
 
 from __future__ import annotations
 
-import errno
-import random
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -32,6 +30,7 @@ from dask_integration.align import (
     chunks_for_blocks,
     require_aligned,
 )
+from dask_integration.attempts import attempt
 from dask_integration.chunks import Block, BlockGrid, Blocks, n_blocks
 from dask_integration.layers import (
     FusingDelayed,
@@ -47,16 +46,8 @@ from dask_integration.receipts import Receipt, StoreReport, Tally, checksum, mer
 
 __all__ = ["from_store", "to_store"]
 
-_FIRST_WAIT_S = 0.1
-_LONGEST_WAIT_S = 10.0
-
 _INNER_CHUNK_BYTES = 2**20
 """Size that chunks within shards aim at: the least that a reader has to decode."""
-
-_PERMANENT = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
-)
-"""Failures of a store that waiting does not mend."""
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -436,18 +427,7 @@ def _run(job: FusingDelayed, array: cs.Array, *, publish: bool) -> StoreReport:
 def _write_block(array: cs.Array, block: Block, values: Any, *, retries: int) -> Receipt:
     values = _checked(values, block)
     started_s, start = time.time(), time.perf_counter()
-    attempt = 0
-    while True:
-        try:
-            array.write(block.region, values)
-            break
-        except OSError as error:
-            if attempt >= retries or _is_permanent(error):
-                raise
-        # Apart by chance, so that tasks that failed together do not come back together.
-        wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt)
-        time.sleep(wait_s * random.uniform(0.5, 1.0))
-        attempt += 1
+    attempt(lambda: array.write(block.region, values), retries=retries)
     write_s = time.perf_counter() - start
     return Receipt(block.id, values.nbytes, checksum(values), started_s, write_s)
 
@@ -467,13 +447,6 @@ def _checked(values: Any, block: Block) -> np.ndarray[Any, Any]:
             f"made it"
         )
     return array
-
-
-def _is_permanent(error: OSError) -> bool:
-    code = vars(error).get("errno", error.errno)
-    return code in _PERMANENT or isinstance(
-        error, FileNotFoundError | FileExistsError | PermissionError
-    )
 
 
 def _finish(tally: Tally, *, array: cs.Array, n_blocks: int, publish: bool) -> StoreReport:

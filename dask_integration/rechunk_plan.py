@@ -554,8 +554,8 @@ def _too_little(problem: _Problem, method: Method) -> InvalidArgumentError:
     return InvalidArgumentError(
         f"cannot rechunk an array of shape {problem.source.read.extents} within "
         f"{megabytes(problem.memory_bytes)}: a task holds a chunk of the source ({chunk}, "
-        f"{megabytes(problem.bytes_of(chunk))}), stored and decoded, beside a region of at least one "
-        f"{kind} of the target ({unit}, {megabytes(problem.bytes_of(unit))}). Pass memory of "
+        f"{megabytes(problem.bytes_of(chunk))}), stored and decoded, beside a region of at least "
+        f"one {kind} of the target ({unit}, {megabytes(problem.bytes_of(unit))}). Pass memory of "
         f"{megabytes(high)} or more, or smaller {kind}s",
         needed_bytes=high,
     )

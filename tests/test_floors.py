@@ -81,6 +81,7 @@ CHUNKSTORE_FLOORS = {
 }
 
 DASK_FLOORS = {
+    "dask_integration.attempts": 0,
     "dask_integration.blas": 0,
     "dask_integration.chunks": 0,
     "dask_integration.factors": 0,
