@@ -19,9 +19,11 @@ from chunkstore.types import ChunkCoords
 
 __all__ = [
     "RESERVED_PREFIX",
+    "TEMPORARY",
     "ChunkKeyEncoding",
     "check_key",
     "check_prefix",
+    "is_temporary",
     "join",
     "node_name_problem",
     "normalize_path",
@@ -30,6 +32,10 @@ __all__ = [
 
 RESERVED_PREFIX = "__"
 """Names that start so belong to no node: the specification reserves them."""
+
+TEMPORARY = f"{RESERVED_PREFIX}chunkstore-"
+"""Start of the names that stores keep for themselves, half-written values and locks: no key may
+have such a part, and no listing shows one."""
 
 _NEVER_A_PART = frozenset(("", ".", ".."))
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
@@ -100,10 +106,15 @@ def check_key(key: str) -> str:
     ------
     InvalidArgumentError
         If the key is empty, starts or ends with ``/``, or has an empty, ``.`` or ``..`` part, or
-        holds NUL or half of a surrogate pair.
+        holds NUL or half of a surrogate pair, or has a part that starts as `TEMPORARY` does.
     """
-    if not _NEVER_A_PART.intersection(key.split("/")) and _is_storable(key):
-        return key
+    parts = key.split("/")
+    if not _NEVER_A_PART.intersection(parts) and _is_storable(key):
+        if TEMPORARY not in key or not any(part.startswith(TEMPORARY) for part in parts):
+            return key
+        raise InvalidArgumentError(
+            f"{key!r} cannot be a key: names that start with {TEMPORARY!r} are the store's own"
+        )
     raise InvalidArgumentError(
         f"{key!r} cannot be a key: expected parts joined by '/', none empty, '.' or '..'"
     )
@@ -120,6 +131,11 @@ def check_prefix(prefix: str) -> str:
         raise InvalidArgumentError(f"{prefix!r} cannot be a prefix: it must end in '/'")
     check_key(prefix[:-1])
     return prefix
+
+
+def is_temporary(key: str) -> bool:
+    """Whether a key's last part is one of a store's own names."""
+    return key.rpartition("/")[2].startswith(TEMPORARY)
 
 
 def join(*parts: str) -> str:

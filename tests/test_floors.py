@@ -137,9 +137,17 @@ SAME_FLOOR = {
     "chunkstore.codecs.table": ("chunkstore.codecs.*",),
     "chunkstore.codecs.*": ("chunkstore.codecs.base",),
     "chunkstore.stores.resolve": ("chunkstore.stores.*",),
-    # Remote stores share more: updates and locks made of conditional writes, hidden credentials.
-    "chunkstore.stores.obstore": ("chunkstore.stores.base", "chunkstore.stores.conditional"),
-    "chunkstore.stores.fsspec": ("chunkstore.stores.base", "chunkstore.stores.conditional"),
+    # Remote stores share more: hidden credentials, updates and locks made of conditional writes.
+    "chunkstore.stores.conditional": ("chunkstore.stores.base", "chunkstore.stores.leases"),
+    "chunkstore.stores.fsspec": ("chunkstore.stores.base", "chunkstore.stores.address"),
+    "chunkstore.stores.obstore_client": ("chunkstore.stores.address",),
+    "chunkstore.stores.obstore": (
+        "chunkstore.stores.base",
+        "chunkstore.stores.address",
+        "chunkstore.stores.conditional",
+        "chunkstore.stores.leases",
+        "chunkstore.stores.obstore_client",
+    ),
     "chunkstore.stores.*": ("chunkstore.stores.base",),
     "chunkstore.layout": ("chunkstore.sharding",),
     "chunkstore.resizing": ("chunkstore.documents", "chunkstore.engine"),
@@ -162,7 +170,7 @@ FOREIGN = {
     "zarrs": NO_ONE,
     # One store, one file.
     "fsspec": ("chunkstore.stores.fsspec",),
-    "obstore": ("chunkstore.stores.obstore",),
+    "obstore": ("chunkstore.stores.obstore", "chunkstore.stores.obstore_client"),
     "zipfile": ("chunkstore.stores.zip",),
     # One compressor, one file; `codecs.numcodecs` is for those that have no file of their own.
     "numcodecs": (

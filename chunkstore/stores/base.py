@@ -1,7 +1,10 @@
 """The contract of a store: a mapping from keys to bytes, and nothing that knows Zarr.
 
-Floor 2. A backend subclasses `Store` and writes ``get``, ``set``, ``delete`` and ``list_dir``;
-everything else has a fallback here, to be replaced where the backend can do better.
+Floor 2. A backend subclasses `Store` and writes ``get``, ``set``, ``delete`` and ``list_dir``, and
+``spec`` if it can be sent to other processes; everything else has a fallback here, to be replaced
+where the backend can do better. ``tests/contracts/sqlite.py`` is a whole one in about a hundred
+lines. On a service that writes under a condition, subclass `ConditionalStore`: updates and locks
+between processes come with it.
 
 What every store promises:
 
@@ -11,6 +14,9 @@ What every store promises:
   network failure, is a `StoreError`.
 - Every method may be called from many threads at once.
 - A store is a value: two handles on the same place are equal, and unpickling one does no I/O.
+
+Whether a store keeps this, the suite in ``tests/contracts/stores.py`` says: subclass
+``StoreContract`` in a test file of your own, tell it how to make an empty store, and run pytest.
 """
 
 from __future__ import annotations
@@ -19,9 +25,9 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
-from chunkstore.errors import ReadOnlyError
+from chunkstore.errors import InvalidArgumentError, ReadOnlyError
 from chunkstore.keys import check_prefix
 from chunkstore.types import Buffer, ByteRange
 
@@ -124,6 +130,39 @@ class Store:
 
     # -- what a backend may do better ---------------------------------------------------------
 
+    def spec(self) -> tuple[Any, dict[str, Any]] | None:
+        """Give what another handle like this one is made of; None if it cannot be made.
+
+        The place, hashable, which is the first argument of the class, and the keyword arguments.
+        A store that has a spec is a value: handles with equal specs are equal, and a pickle holds
+        the spec alone. Without one a store is equal to itself alone and stays in its process.
+        """
+        return None
+
+    def __repr__(self) -> str:
+        spec = self.spec()
+        return type(self).__name__ + ("()" if spec is None else f"({spec[0]!r})")
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        spec = self.spec() if type(other) is type(self) else None
+        return spec is not None and isinstance(other, Store) and spec == other.spec()
+
+    def __hash__(self) -> int:
+        # Not the mode: handles of either mode on one place must share the locks of `update`.
+        spec = self.spec()
+        return object.__hash__(self) if spec is None else hash(spec[0])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        spec = self.spec()
+        if spec is None:
+            raise InvalidArgumentError(
+                f"{self!r} lives in one process and cannot be sent to another: a copy would drift "
+                f"apart. Use a LocalStore on a folder that all workers see, or threads"
+            )
+        return _made_of, (type(self), *spec)
+
     def enclosing(self) -> Store | None:
         """Give the store of the folder above, where that costs next to nothing; else None.
 
@@ -160,7 +199,7 @@ class Store:
 
         A range beyond the end is cut, as in slicing.
         """
-        opened = self.open_value(key)
+        opened = self.open_value(key, ranges[0] if ranges else None)
         if opened is None:
             return None
         with opened:
@@ -242,6 +281,10 @@ class Store:
             raise ReadOnlyError(
                 f"{self!r} was opened read-only; open it with read_only=False to write", store=self
             )
+
+
+def _made_of(make: Callable[..., Store], place: Any, arguments: dict[str, Any]) -> Store:
+    return make(place, **arguments)
 
 
 _N_LOCKS = 64

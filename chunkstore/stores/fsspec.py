@@ -10,7 +10,7 @@ Source: fsspec's `AbstractFileSystem`.
 
 from __future__ import annotations
 
-import json
+import os
 import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
@@ -19,15 +19,10 @@ from typing import Any, NoReturn, cast
 
 from fsspec.core import url_to_fs
 
-from chunkstore.errors import (
-    ChunkStoreError,
-    InvalidArgumentError,
-    MissingExtraError,
-    StoreError,
-)
-from chunkstore.keys import check_key, check_prefix
+from chunkstore.errors import InvalidArgumentError, MissingExtraError, StoreError
+from chunkstore.keys import TEMPORARY, check_key, check_prefix, is_temporary
+from chunkstore.stores.address import Address, fail
 from chunkstore.stores.base import Listing, LockKind, Store, thread_lock
-from chunkstore.stores.conditional import TEMPORARY, is_hidden, redacted
 from chunkstore.types import Buffer
 
 __all__ = ["FsspecStore"]
@@ -71,7 +66,7 @@ class FsspecStore(Store):
     b'1'
     """
 
-    __slots__ = ("_options", "_protocol", "_url", "can_list", "concurrency", "single_writer")
+    __slots__ = ("_address", "_protocol", "can_list", "concurrency", "single_writer")
 
     gap_bytes = 1 << 20
 
@@ -84,27 +79,22 @@ class FsspecStore(Store):
         single_writer: bool = False,
     ) -> None:
         super().__init__(read_only=read_only)
-        self._url = url
-        self._options = dict(storage_options or {})
+        self._address = Address(url, storage_options or {})
         self.single_writer = single_writer
         self._protocol = url.partition("://")[0].partition("::")[0]
         self.can_list = self._protocol not in _CANNOT_LIST
         self.concurrency = 1 if self._protocol in ("file", "local", "memory") else 16
 
+    def spec(self) -> tuple[str, dict[str, Any]]:
+        """Give the URL, and the options as they were given, credentials included."""
+        return self._address.url, {
+            "storage_options": self._address.options,
+            "read_only": self.read_only,
+            "single_writer": self.single_writer,
+        }
+
     def __repr__(self) -> str:
-        return f"FsspecStore({redacted(self._url, {})!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FsspecStore) and self._spec() == other._spec()
-
-    def __hash__(self) -> int:
-        return hash(self._url)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _restore, self._spec()
-
-    def _spec(self) -> tuple[str, dict[str, Any], bool, bool]:
-        return self._url, self._options, self.read_only, self.single_writer
+        return f"FsspecStore({self._address!r})"
 
     def get(self, key: str) -> bytes | None:
         """Read a file."""
@@ -201,7 +191,7 @@ class FsspecStore(Store):
             pass
         except Exception as error:
             self._fail("list", prefix, error)
-        visible = sorted(key for key in keys if not is_hidden(key))
+        visible = sorted(key for key in keys if not is_temporary(key))
         return Listing(tuple(visible), tuple(sorted(set(prefixes))))
 
     def lock(self, kind: LockKind, name: str) -> AbstractContextManager[object]:
@@ -222,50 +212,24 @@ class FsspecStore(Store):
         )
 
     def _place(self, key: str) -> tuple[Any, str]:
-        system, root = self._system()
+        system, root = _opened(self._address, os.getpid())
         return system, f"{root.rstrip('/')}/{key}" if key else root
 
-    def _system(self) -> tuple[Any, str]:
-        try:
-            frozen = json.dumps(self._options, sort_keys=True)
-        except TypeError:
-            # Objects cannot be compared by content; fsspec itself keeps what it has made.
-            return _opened(self._url, self._options)
-        return _cached(self._url, frozen)
-
     def _fail(self, verb: str, key: str, error: Exception) -> NoReturn:
-        if isinstance(error, ChunkStoreError):
-            raise error
-        shown = f"{type(error).__name__}: {error}"
-        text = redacted(shown, self._options)
-        what = f"{key!r} in {self!r}" if key else repr(self)
-        made = StoreError(f"cannot {verb} {what}: {text:.600}", store=self, key=key)
-        # The cause is shown with the error, so it must not tell what the error does not.
-        raise made from (error if text == shown else None)
-
-
-def _restore(
-    url: str, options: dict[str, Any], read_only: bool, single_writer: bool
-) -> FsspecStore:
-    return FsspecStore(
-        url, storage_options=options, read_only=read_only, single_writer=single_writer
-    )
+        fail(self, self._address, (verb, key), error, text=f"{type(error).__name__}: {error}")
 
 
 @lru_cache(maxsize=64)
-def _cached(url: str, options: str) -> tuple[Any, str]:
-    return _opened(url, json.loads(options))
-
-
-def _opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+def _opened(address: Address, process: int) -> tuple[Any, str]:
+    """Make the file system of a place, once a process: a forked one needs its own."""
     try:
-        system, root = url_to_fs(url, **options)
+        system, root = url_to_fs(address.url, **address.options)
     except ImportError as error:
         raise MissingExtraError(
-            f"fsspec cannot open {redacted(url, {})!r}: {error}. Install what it names, with pip"
+            f"fsspec cannot open {address!r}: {error}. Install what it names, with pip"
         ) from error
     except (ValueError, TypeError) as error:
         raise InvalidArgumentError(
-            f"fsspec cannot open {redacted(url, {})!r}: {redacted(str(error), options)}"
+            f"fsspec cannot open {address!r}: {address.hide(str(error))}"
         ) from None
     return system, str(root)

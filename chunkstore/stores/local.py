@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from chunkstore.errors import InvalidArgumentError, StoreError
 from chunkstore.keys import RESERVED_PREFIX, check_key, check_prefix
@@ -97,23 +97,15 @@ class LocalStore(Store):
         self.fsync = fsync
         self._synced: set[str] = set()
 
-    def __repr__(self) -> str:
-        return f"LocalStore({self.root!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, LocalStore)
-            and self.root == other.root
-            and self.read_only == other.read_only
-            and self.fsync == other.fsync
-        )
+    def spec(self) -> tuple[str, dict[str, Any]]:
+        """Give the folder, the mode and whether to synchronise."""
+        return self.root, {"read_only": self.read_only, "fsync": self.fsync}
 
     def __hash__(self) -> int:
-        # Not the mode: handles of either mode on one folder must share the locks of `update`.
+        # As the base has it, but without a spec: asked for with every chunk that is written.
         return hash(self.root)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _restore, (self.root, self.read_only, self.fsync)
+    __eq__ = Store.__eq__
 
     def enclosing(self) -> LocalStore | None:
         """Give the store of the folder above the root."""
@@ -374,10 +366,6 @@ class LocalStore(Store):
             key=key,
             errno=error.errno,
         ) from error
-
-
-def _restore(root: str, read_only: bool, fsync: bool) -> LocalStore:
-    return LocalStore(Path(root), read_only=read_only, fsync=fsync)
 
 
 class _OpenFile(OpenValue):

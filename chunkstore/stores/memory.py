@@ -6,9 +6,6 @@ process: a copy would quietly drift apart, so pickling is refused.
 
 from __future__ import annotations
 
-from typing import NoReturn
-
-from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import check_key
 from chunkstore.stores.base import Listing, Store, listing_of
 from chunkstore.types import Buffer
@@ -40,12 +37,6 @@ class MemoryStore(Store):
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._values)} keys)"
-
-    def __reduce__(self) -> NoReturn:
-        raise InvalidArgumentError(
-            "a MemoryStore lives in one process and cannot be sent to another. Use a LocalStore "
-            "on a folder that all workers see, or a scheduler of threads"
-        )
 
     def get(self, key: str) -> bytes | None:
         """Give the value; the bytes themselves, not a copy."""

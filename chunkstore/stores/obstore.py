@@ -10,51 +10,38 @@ Source: RFC 9110 (ETag, If-Match, If-None-Match, Range), and the services' own i
 
 from __future__ import annotations
 
-import datetime as dt
-import os
 import re
-import threading
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, NoReturn
 
 import obstore
 from obstore import exceptions
-from obstore.store import HTTPStore, from_url
 
-from chunkstore.errors import ConflictError, InvalidArgumentError, ReadOnlyError, StoreError
-from chunkstore.keys import RESERVED_PREFIX, check_key, check_prefix
+from chunkstore.errors import ConflictError, ReadOnlyError, StoreError
+from chunkstore.keys import TEMPORARY, check_key, check_prefix, is_temporary
+from chunkstore.stores.address import fail
 from chunkstore.stores.base import Listing, OpenValue, first_and_last
-from chunkstore.stores.conditional import (
-    ConditionalStore,
-    Version,
-    Versioned,
-    is_hidden,
-    redacted,
+from chunkstore.stores.conditional import ConditionalStore
+from chunkstore.stores.leases import Version, Versioned
+from chunkstore.stores.obstore_client import (
+    AZURE,
+    WEB,
+    Service,
+    address_of,
+    scheme_of,
+    service_of,
+    text_of,
 )
 from chunkstore.types import Buffer, ByteRange
 
 __all__ = ["ObjectStore"]
 
-_AZURE = frozenset(("az", "adl", "azure", "abfs", "abfss"))
-_WEB = frozenset(("http", "https"))
-_SCHEMES = frozenset(("s3", "s3a", "gs")) | _AZURE | _WEB
-
-_S3_NAMES = {
-    "key": "access_key_id",
-    "secret": "secret_access_key",
-    "token": "session_token",
-    "anon": "skip_signature",
-    "endpoint_url": "endpoint",
-}
-_ANONYMOUS = {"anon": "skip_signature"}
-"""Names that fsspec's users know, and obstore's for them."""
-
 _NO_PLACE = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist")
 _NO_RANGE = re.compile(r"\b416\b|NotPartial|non-partial|Range request not supported")
+_NO_CONDITIONS = re.compile(r"\b501\b|NotImplemented")
 
 _PART_BYTES = 1 << 24
 _WHOLE_BYTES = 1 << 26
@@ -66,15 +53,13 @@ _N_READS = 4
 _SETTLED_S = 60.0
 """From this age on a time of last modification names one version (RFC 9110, 8.8.2.2)."""
 
-_RETRIES = {
-    "max_retries": 8,
-    "retry_timeout": dt.timedelta(seconds=60),
-    "backoff": {
-        "init_backoff": dt.timedelta(milliseconds=100),
-        "max_backoff": dt.timedelta(seconds=8),
-        "base": 2,
-    },
-}
+
+class _Fetched(NamedTuple):
+    """A value, or a part of one, as a service gave it."""
+
+    data: memoryview
+    meta: Any
+    start: int
 
 
 class ObjectStore(ConditionalStore):
@@ -115,11 +100,10 @@ class ObjectStore(ConditionalStore):
     ObjectStore('s3://bucket/data.zarr')
     """
 
-    __slots__ = ("_options", "_scheme", "_url", "can_list")
+    __slots__ = ("_address", "_scheme", "can_list")
 
-    # As many as the other libraries take. A far service gains from more (`Options.n_threads`), a
-    # local one has enough with fewer.
-    concurrency = 10
+    # What fsspec takes too. More help on a far service, and hurt on one that throttles.
+    concurrency = 16
     gap_bytes = 1 << 20
 
     def __init__(
@@ -130,45 +114,26 @@ class ObjectStore(ConditionalStore):
         read_only: bool = False,
         single_writer: bool = False,
     ) -> None:
-        if url.startswith("gcs://"):
-            url = "gs" + url[3:]
-        self._scheme = urlsplit(url).scheme
-        if self._scheme not in _SCHEMES or not urlsplit(url).netloc:
-            raise InvalidArgumentError(
-                f"{redacted(url, {})!r} is no URL of an object store: expected "
-                f"scheme://place/prefix with one of the schemes {', '.join(sorted(_SCHEMES))}"
-            )
-        is_web = self._scheme in _WEB
+        self._address = address_of(url, storage_options or {})
+        self._scheme = scheme_of(self._address.url)
+        is_web = self._scheme in WEB
         super().__init__(read_only=read_only or is_web, single_writer=single_writer)
         self.can_list = not is_web
-        self._url = url if "?" in url else url.rstrip("/")
-        self._options = _normal_options(self._scheme, storage_options or {})
-        _frozen(self._options)
 
-    @property
-    def url(self) -> str:
-        """Where the store is, without credentials."""
-        return redacted(self._url, {})
+    def spec(self) -> tuple[str, dict[str, Any]]:
+        """Give the URL, and the options as they were given, credentials included."""
+        return self._address.url, {
+            "storage_options": self._address.options,
+            "read_only": self.read_only,
+            "single_writer": self.single_writer,
+        }
 
     def __repr__(self) -> str:
-        return f"ObjectStore({self.url!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ObjectStore) and self._spec() == other._spec()
-
-    def __hash__(self) -> int:
-        # Not the mode: handles of either mode on one place must share the locks of `update`.
-        return hash(self._url)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _restore, self._spec()
-
-    def _spec(self) -> tuple[str, dict[str, Any], bool, bool]:
-        return self._url, self._options, self.read_only, self.single_writer
+        return f"ObjectStore({self._address!r})"
 
     def check_writable(self) -> None:
         """Raise `ReadOnlyError` if the handle is read-only, or the place is a web server."""
-        if self._scheme in _WEB:
+        if self._scheme in WEB:
             raise ReadOnlyError(f"{self!r} is read-only: it is a web server", store=self)
         super().check_writable()
 
@@ -176,25 +141,30 @@ class ObjectStore(ConditionalStore):
 
     def get(self, key: str) -> bytes | None:
         """Read a value; one request."""
-        found = self._fetch(key)
-        return None if found is None else bytes(found[0])
+        found = self._fetch(check_key(key))
+        return None if found is None else bytes(found.data)
 
     def get_buffer(self, key: str) -> Buffer | None:
         """Read a value without copying it; one request."""
-        found = self._fetch(key)
-        return None if found is None else memoryview(found[0])
+        found = self._fetch(check_key(key))
+        return None if found is None else found.data
 
     def read_version(self, key: str) -> Versioned | None:
         """Read a value and what version it is; one request."""
         found = self._fetch(key)
-        return None if found is None else Versioned(bytes(found[0]), _version(found[1]))
+        if found is None:
+            return None
+        names = ("e_tag", "version")
+        version = {name: found.meta[name] for name in names if found.meta[name] is not None}
+        return Versioned(bytes(found.data), version)
 
     def open_value(self, key: str, first: ByteRange | None = None) -> OpenValue | None:
         """Open one version of a value; one request, which also reads `first`.
 
         Later reads name the version, and raise `ConflictError` if it has been replaced.
         """
-        if first is None or (first.start < 0 and self._scheme in _AZURE):
+        check_key(key)
+        if first is None or (first.start < 0 and self._scheme in AZURE):
             # Azure has no ranges that count from the end.
             meta = self._head(key)
             return None if meta is None else self._opened(key, meta, None)
@@ -204,66 +174,48 @@ class ObjectStore(ConditionalStore):
             span = {"offset": first.start}
         else:
             span = (first.start, first.start + max(1, first.length))
-        found = self._fetch(key, {"range": span})
+        found = self._fetch(key, span)
         if found is None:
             return None
-        data, meta, start = found
-        if start == 0 and len(data) == meta["size"]:
-            return OpenValue(memoryview(data))
-        return self._opened(key, meta, (start, memoryview(data)))
+        if found.start == 0 and len(found.data) == found.meta["size"]:
+            return OpenValue(found.data)
+        return self._opened(key, found.meta, found)
 
-    def _opened(self, key: str, meta: Any, held: tuple[int, memoryview] | None) -> OpenValue | None:
-        conditions: dict[str, Any] = {}
-        if meta["e_tag"] is not None:
-            conditions["if_match"] = meta["e_tag"]
-        elif time.time() - meta["last_modified"].timestamp() > _SETTLED_S:
-            conditions["if_unmodified_since"] = meta["last_modified"]
-        else:
+    def _opened(self, key: str, meta: Any, held: _Fetched | None) -> OpenValue | None:
+        is_settled = time.time() - meta["last_modified"].timestamp() > _SETTLED_S
+        if meta["e_tag"] is None and not is_settled:
             # Nothing tells this version from the next one: read it all at once.
             value = self.get(key)
             return None if value is None else OpenValue(value)
-        return _OpenObject(self, key, n_bytes=meta["size"], conditions=conditions, held=held)
+        return _OpenObject(self, key, meta, held)
 
     def exists(self, key: str) -> bool:
         """Whether a key is stored; one request."""
-        return self._head(key) is not None
+        return self._head(check_key(key)) is not None
 
     def size(self, key: str) -> int | None:
         """Give the length of a value; one request."""
-        meta = self._head(key)
+        meta = self._head(check_key(key))
         return None if meta is None else int(meta["size"])
 
     def _head(self, key: str) -> Any:
-        check_key(key)
         try:
-            return obstore.head(self._client(), key)
+            return obstore.head(self._service().client, key)
         except FileNotFoundError:
             return None
         except exceptions.BaseError as error:
             self._fail("read", key, error)
 
     def _fetch(
-        self, key: str, options: dict[str, Any] | None = None
-    ) -> tuple[obstore.Bytes, Any, int] | None:
-        """Read a value, or a range: bytes, description, first byte; None if it is not stored."""
-        self.keep_lease(check_key(key))
-        client = self._client()
+        self, key: str, span: Any = None, conditions: Mapping[str, Any] | None = None
+    ) -> _Fetched | None:
+        """Read a value, or a range of it; None if it is not stored."""
+        self.keep_lease(key)
         for n_failed in range(_N_READS):
-            try:
-                result = obstore.get(client, key, options=options or {})  # type: ignore[arg-type]
-            except FileNotFoundError as error:
-                if _NO_PLACE.search(str(error)):
-                    self._fail("read", key, error)
-                return None
-            except exceptions.PreconditionError as error:
-                self._replaced(key, error)
-            except exceptions.BaseError as error:
-                if options and "range" in options and _NO_RANGE.search(str(error)):
-                    # An empty value has no ranges, and some web servers know none at all.
-                    rest = {name: v for name, v in options.items() if name != "range"}
-                    return self._fetch(key, rest)
-                self._fail("read", key, error)
             # obstore retries up to the first byte of an answer, and we from there on.
+            result = self._ask(key, span, conditions or {})
+            if result is None:
+                return None
             start, stop = result.range
             try:
                 data = result.bytes()
@@ -272,13 +224,30 @@ class ObjectStore(ConditionalStore):
                     self._fail("read", key, error)
             else:
                 if len(data) == stop - start:
-                    return data, result.meta, start
+                    return _Fetched(memoryview(data), result.meta, start)
             time.sleep(0.1 * 2**n_failed)
         raise StoreError(
             f"cannot read {key!r} in {self!r}: the transfer was cut off {_N_READS} times",
             store=self,
             key=key,
         )
+
+    def _ask(self, key: str, span: Any, conditions: Mapping[str, Any]) -> Any:
+        """Ask for a value up to the first byte of the answer; None if it is not stored."""
+        options: Any = conditions if span is None else {"range": span, **conditions}
+        try:
+            return obstore.get(self._service().client, key, options=options)
+        except FileNotFoundError as error:
+            if _NO_PLACE.search(str(error)):
+                self._fail("read", key, error)
+            return None
+        except exceptions.PreconditionError as error:
+            self._replaced(key, error)
+        except exceptions.BaseError as error:
+            if span is not None and _NO_RANGE.search(str(error)):
+                # An empty value has no ranges, and some web servers know none at all.
+                return self._ask(key, None, conditions)
+            self._fail("read", key, error)
 
     def _replaced(self, key: str, error: Exception | None = None) -> NoReturn:
         raise ConflictError(
@@ -289,11 +258,11 @@ class ObjectStore(ConditionalStore):
 
     def set(self, key: str, value: Buffer) -> None:
         """Upload a value; one request, or several for more than 64 MiB."""
-        self._check_change(key)
+        self._check_change(check_key(key))
         data = memoryview(value).cast("B")
         try:
             obstore.put(
-                self._client(),
+                self._service().client,
                 key,
                 data,
                 use_multipart=data.nbytes > _WHOLE_BYTES,
@@ -308,7 +277,7 @@ class ObjectStore(ConditionalStore):
         mode: Any = "create" if version is None else version
         try:
             data = memoryview(value).cast("B")
-            obstore.put(self._client(retries=False), key, data, mode=mode)
+            obstore.put(self._service().client_of_one_try, key, data, mode=mode)
         except (exceptions.PreconditionError, exceptions.AlreadyExistsError):
             return False
         except exceptions.GenericError as error:
@@ -322,9 +291,9 @@ class ObjectStore(ConditionalStore):
 
     def delete(self, key: str) -> None:
         """Delete a value; one request."""
-        self._check_change(key)
+        self._check_change(check_key(key))
         try:
-            obstore.delete(self._client(), key)
+            obstore.delete(self._service().client, key)
         except FileNotFoundError as error:
             if _NO_PLACE.search(str(error)):
                 self._fail("delete", key, error)
@@ -336,7 +305,7 @@ class ObjectStore(ConditionalStore):
         self.check_writable()
         for keys in self._pages(prefix):
             try:
-                obstore.delete(self._client(), keys)
+                obstore.delete(self._service().client, keys)
             except FileNotFoundError:
                 # Somebody else deletes there too; how far this request came is not known.
                 for key in keys:
@@ -346,16 +315,15 @@ class ObjectStore(ConditionalStore):
 
     def has_conditions(self) -> bool:
         """Whether the service heeds conditions; four requests, once a process and place."""
-        service = _service(_frozen((self._url, self._options)))
+        service = self._service()
         with service.lock:
             if service.has_conditions is None:
-                service.has_conditions = self._probe()
+                service.has_conditions = self._probe(service.client)
             return service.has_conditions
 
-    def _probe(self) -> bool:
-        client = self._client()
+    def _probe(self, client: Any) -> bool:
         # Of its own name, since two processes may do this at once.
-        key = f"{RESERVED_PREFIX}chunkstore-probe-{os.urandom(8).hex()}"
+        key = f"{TEMPORARY}probe-{secrets.token_hex(8)}"
         try:
             version = obstore.put(client, key, b"1", mode="create")
             try:
@@ -371,14 +339,13 @@ class ObjectStore(ConditionalStore):
         except (NotImplementedError, exceptions.NotSupportedError):
             return False
         except (FileNotFoundError, exceptions.BaseError) as error:
-            if re.search(r"\b501\b|NotImplemented", str(error)):
+            if _NO_CONDITIONS.search(str(error)):
                 return False
             self._fail("write", key, error)
 
     def _check_change(self, key: str) -> None:
         self.check_writable()
-        check_key(key)
-        if self._scheme in _AZURE and "\\" in key:
+        if self._scheme in AZURE and "\\" in key:
             raise StoreError(
                 f"cannot write {key!r} in {self!r}: Azure takes a backslash for a slash",
                 store=self,
@@ -393,25 +360,25 @@ class ObjectStore(ConditionalStore):
         check_prefix(prefix)
         self._check_list(prefix)
         try:
-            found = obstore.list_with_delimiter(self._client(), prefix or None)
+            found = obstore.list_with_delimiter(self._service().client, prefix or None)
         except (FileNotFoundError, exceptions.BaseError) as error:
             self._fail("list", prefix, error)
         keys = sorted(item["path"] for item in found["objects"])
         return Listing(
-            tuple(key for key in keys if not is_hidden(key)),
+            tuple(key for key in keys if not is_temporary(key)),
             tuple(sorted(f"{longer}/" for longer in found["common_prefixes"])),
         )
 
     def list_prefix(self, prefix: str = "") -> Iterator[str]:
         """Iterate over every key under a prefix; one request for each thousand."""
         for keys in self._pages(prefix):
-            yield from (key for key in keys if not is_hidden(key))
+            yield from (key for key in keys if not is_temporary(key))
 
     def _pages(self, prefix: str) -> Iterator[list[str]]:
         check_prefix(prefix)
         self._check_list(prefix)
         try:
-            for page in obstore.list(self._client(), prefix or None, chunk_size=1000):
+            for page in obstore.list(self._service().client, prefix or None, chunk_size=1000):
                 yield [item["path"] for item in page]
         except (FileNotFoundError, exceptions.BaseError) as error:
             self._fail("list", prefix, error)
@@ -427,149 +394,44 @@ class ObjectStore(ConditionalStore):
 
     # -- the client -----------------------------------------------------------------------------
 
-    def _client(self, *, retries: bool = True) -> Any:
-        service = _service(_frozen((self._url, self._options)))
-        if _PROCESSES[0] != os.getpid():
-            raise StoreError(
-                f"cannot use {self!r} in this process: it was forked from one that had used it, "
-                f"and the client's threads did not come along. Start workers by spawn or "
-                f"forkserver",
-                store=self,
-            )
-        return service.client(retries=retries)
+    def _service(self) -> Service:
+        return service_of(self._address)
 
     def _fail(self, verb: str, key: str, error: Exception, **facts: object) -> NoReturn:
-        shown = str(error).partition("\n\nDebug source")[0]
-        text = redacted(shown, self._options)
+        text = text_of(error)
         if isinstance(error, exceptions.PermissionDeniedError):
             text = f"permission denied; {text}"
         elif isinstance(error, exceptions.UnauthenticatedError):
             text = f"credentials are missing or wrong; {text}"
-        text = re.sub(r"\s+", " ", text)
-        what = f"{key!r} in {self!r}" if key else repr(self)
-        made = StoreError(f"cannot {verb} {what}: {text:.600}", store=self, key=key, **facts)
-        # The cause is shown with the error, so it must not tell what the error does not.
-        raise made from (error if text == re.sub(r"\s+", " ", shown) else None)
+        fail(self, self._address, (verb, key), error, text=text, **facts)
 
 
 class _OpenObject(OpenValue):
     """One version of a value, read in parts by requests that name it."""
 
-    __slots__ = ("_conditions", "_held", "_key", "_store")
+    __slots__ = ("_held", "_key", "_meta", "_store")
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        key: str,
-        *,
-        n_bytes: int,
-        conditions: dict[str, Any],
-        held: tuple[int, memoryview] | None,
-    ) -> None:
+    def __init__(self, store: ObjectStore, key: str, meta: Any, held: _Fetched | None) -> None:
         self._store = store
         self._key = key
-        self._conditions = conditions
+        self._meta = meta
         self._held = held
-        self.n_bytes = n_bytes
+        self.n_bytes = meta["size"]
 
     def read(self, part: ByteRange) -> Buffer:
         start, stop = first_and_last(part, self.n_bytes)
         if start == stop:
             return b""
-        if self._held is not None:
-            at, data = self._held
-            if at <= start and stop <= at + len(data):
-                return data[start - at : stop - at]
-        found = self._store._fetch(self._key, {"range": (start, stop), **self._conditions})
-        if found is None or found[1]["size"] != self.n_bytes:
+        found = self._held
+        if found is None or not found.start <= start <= stop <= found.start + len(found.data):
+            found = self._read_again(start, stop)
+        return found.data[start - found.start : stop - found.start]
+
+    def _read_again(self, start: int, stop: int) -> _Fetched:
+        name = "last_modified" if self._meta["e_tag"] is None else "e_tag"
+        condition = {"e_tag": "if_match", "last_modified": "if_unmodified_since"}[name]
+        found = self._store._fetch(self._key, (start, stop), {condition: self._meta[name]})
+        # Some servers take a condition and answer all the same.
+        if found is None or any(found.meta[fact] != self._meta[fact] for fact in (name, "size")):
             self._store._replaced(self._key)
-        data = memoryview(found[0])
-        return data[start - found[2] : stop - found[2]]
-
-
-class _Service:
-    """The clients of one place in one process."""
-
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self.lock = threading.Lock()
-        self.has_conditions: bool | None = None
-        config = dict(options)
-        client_options = dict(config.pop("client_options", {}))
-        retry_config = config.pop("retry_config", _RETRIES)
-        if any(str(v).startswith("http://") for v in (url, config.get("endpoint"))):
-            client_options.setdefault("allow_http", True)
-        make: Any = HTTPStore.from_url if urlsplit(url).scheme in _WEB else from_url
-        common = {"client_options": client_options, **config}
-        self._with = make(url, retry_config=retry_config, **common)
-        self._without = make(url, retry_config={"max_retries": 0}, **common)
-
-    def client(self, *, retries: bool) -> Any:
-        return self._with if retries else self._without
-
-
-_PROCESSES: list[int] = []
-"""The process that made the first client: all clients share threads, which no fork takes along."""
-
-
-@lru_cache(maxsize=64)
-def _service(spec: Any) -> _Service:
-    url, options = _thawed(spec)
-    if not _PROCESSES:
-        _PROCESSES.append(os.getpid())
-    try:
-        return _Service(url, options)
-    except (exceptions.BaseError, TypeError, ValueError) as error:
-        text = redacted(str(error).partition("\n\nDebug source")[0], options)
-        raise InvalidArgumentError(
-            f"cannot make a client for {redacted(url, {})!r}: {text}. See obstore's manual for "
-            f"the options of this kind of store"
-        ) from None
-
-
-def _restore(
-    url: str, options: dict[str, Any], read_only: bool, single_writer: bool
-) -> ObjectStore:
-    return ObjectStore(
-        url, storage_options=options, read_only=read_only, single_writer=single_writer
-    )
-
-
-def _version(meta: Any) -> Version:
-    return {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
-
-
-def _normal_options(scheme: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give options in obstore's names."""
-    names = _S3_NAMES if scheme in ("s3", "s3a") else _ANONYMOUS
-    made: dict[str, Any] = {}
-    for given, value in options.items():
-        name = names.get(given, given)
-        if name in made:
-            raise InvalidArgumentError(f"the storage option {name!r} is given twice")
-        made[name] = value
-    return made
-
-
-def _frozen(value: Any) -> Any:
-    """Make options hashable; `_thawed` gives them back."""
-    if isinstance(value, Mapping):
-        return "mapping", tuple((k, _frozen(v)) for k, v in sorted(value.items()))
-    if isinstance(value, (list, tuple)):
-        return "sequence", tuple(map(_frozen, value))
-    try:
-        hash(value)
-    except TypeError:
-        raise InvalidArgumentError(
-            f"a storage option of type {type(value).__name__} cannot be compared; give text, "
-            f"numbers, and mappings of these"
-        ) from None
-    return "value", value
-
-
-def _thawed(value: Any) -> Any:
-    kind, content = value
-    if kind == "mapping":
-        return {k: _thawed(v) for k, v in content}
-    if kind == "sequence":
-        return [_thawed(v) for v in content]
-    return content
+        return found

@@ -27,10 +27,8 @@ class RemoteContract(StoreContract):
 
     def again(self, store: Any, *, read_only: bool = False) -> Any:
         """Give a handle on the same place."""
-        url, options, _, single_writer = store._spec()
-        return type(store)(
-            url, storage_options=options, read_only=read_only, single_writer=single_writer
-        )
+        url, arguments = store.spec()
+        return type(store)(url, **{**arguments, "read_only": read_only})
 
 
 class TestS3(RemoteContract):

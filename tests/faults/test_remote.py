@@ -27,7 +27,7 @@ from tests.services import Asked, Once, Proxy, Service, WebServer, azure, s3
 
 pytest.importorskip("obstore")
 
-from chunkstore.stores import conditional
+from chunkstore.stores import conditional, leases
 from chunkstore.stores.fsspec import FsspecStore
 from chunkstore.stores.obstore import ObjectStore
 
@@ -144,7 +144,9 @@ def test_a_shard_replaced_while_it_is_read(store: ObjectStore, proxy: Proxy, s3:
     layout = {"chunks": (1024,), "shards": (4096,), "compressors": None}
     old, new = np.zeros(4096, "i4") + 1, np.arange(4096, dtype="i4") * 7 + 1
     a = cs.create_array(store, name="x", data=old, **layout)
-    direct = cs.open_array(ObjectStore(store._url, storage_options=s3.options), path="x", mode="r+")
+    direct = cs.open_array(
+        ObjectStore(store.spec()[0], storage_options=s3.options), path="x", mode="r+"
+    )
     seen: list[Asked] = []
 
     def replace(asked: Asked) -> None:
@@ -221,7 +223,7 @@ def test_pickle_holds_the_spec_alone(store: ObjectStore) -> None:
     sent = pickle.dumps(a)
     assert len(sent) < 3000
     assert np.array_equal(pickle.loads(sent)[...], np.arange(10))
-    assert pickle.loads(pickle.dumps(store))._client() is store._client()
+    assert pickle.loads(pickle.dumps(store))._service() is store._service()
 
 
 # --- several processes ---------------------------------------------------------------------------
@@ -242,11 +244,11 @@ for i in range(8):
 
 def test_processes_append_and_update(store: ObjectStore, s3: Service) -> None:
     """Appends, attributes and updates of several processes on one service are all kept."""
-    direct = ObjectStore(store._url, storage_options=s3.options)
+    direct = ObjectStore(store.spec()[0], storage_options=s3.options)
     cs.create_array(direct, name="x", shape=(0,), dtype="i4", chunks=(7,), fill_value=-1)
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", APPEND, store._url, json.dumps(s3.options), str(me)],
+            [sys.executable, "-c", APPEND, store.spec()[0], json.dumps(s3.options), str(me)],
             stdin=subprocess.PIPE,
             cwd=CHECKOUT,
         )
@@ -265,7 +267,7 @@ def test_processes_append_and_update(store: ObjectStore, s3: Service) -> None:
 
 def test_a_dead_holder_is_succeeded(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock whose holder died is free when its lease has run out; the holder, back, is refused."""
-    monkeypatch.setattr(conditional, "LEASE_S", 0.5)
+    monkeypatch.setattr(leases, "LEASE_S", 0.5)
     dead, alive = store, pickle.loads(pickle.dumps(store))
     held = dead.lock("node", "x")
     # Entered by hand and kept: as a process that was suspended would.
@@ -290,7 +292,7 @@ class _NoLock:
 
 def test_a_lease_is_renewed(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who goes on working keeps the lock longer than one lease."""
-    monkeypatch.setattr(conditional, "LEASE_S", 0.4)
+    monkeypatch.setattr(leases, "LEASE_S", 0.4)
     with store.lock("node", "x"):
         for i in range(10):
             time.sleep(0.1)
@@ -305,8 +307,8 @@ def test_without_conditions_appending_is_refused(
     monkeypatch.setattr(ObjectStore, "has_conditions", lambda self: False)
     with pytest.raises(StoreError, match="single_writer=True"):
         a.append([1])
-    url, options, _, _ = store._spec()
-    alone = ObjectStore(url, storage_options=options, single_writer=True)
+    url, arguments = store.spec()
+    alone = ObjectStore(url, **{**arguments, "single_writer": True})
     cs.open_array(alone, path="x", mode="r+").append([1])
     with pytest.raises(StoreError, match="single_writer=True"):
         FsspecStore("file:///nowhere").lock("node", "x")
