@@ -40,7 +40,7 @@ from chunkstore.types import Buffer, ByteRange
 __all__ = ["ObjectStore"]
 
 _NO_PLACE = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist")
-_NO_RANGE = re.compile(r"\b416\b|NotPartial|non-partial|Range request not supported")
+_NO_RANGE = re.compile(r"\b416\b|NotPartial|non-partial|Range request not supported|CONTENT_RANGE")
 _NO_CONDITIONS = re.compile(r"\b501\b|NotImplemented")
 
 _PART_BYTES = 1 << 24
@@ -245,7 +245,7 @@ class ObjectStore(ConditionalStore):
             self._replaced(key, error)
         except exceptions.BaseError as error:
             if span is not None and _NO_RANGE.search(str(error)):
-                # An empty value has no ranges, and some web servers know none at all.
+                # An empty value has no ranges, and some servers know none at all.
                 return self._ask(key, None, conditions)
             self._fail("read", key, error)
 

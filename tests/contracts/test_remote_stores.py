@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from chunkstore.errors import StoreError
+from chunkstore.errors import ConflictError, StoreError
+from chunkstore.types import ByteRange
 from tests.contracts.stores import ODD_KEYS, StoreContract
-from tests.services import Service, azure, gcs, s3
+from tests.services import Service, azure, gcs, gcs_xml, s3
 
 pytest.importorskip("obstore")
 pytest.importorskip("fsspec")
@@ -19,7 +20,7 @@ pytest.importorskip("fsspec")
 from chunkstore.stores.fsspec import FsspecStore
 from chunkstore.stores.obstore import ObjectStore
 
-__all__ = ["azure", "gcs", "s3"]
+__all__ = ["azure", "gcs", "gcs_xml", "s3"]
 
 
 class RemoteContract(StoreContract):
@@ -31,7 +32,32 @@ class RemoteContract(StoreContract):
         return type(store)(url, **{**arguments, "read_only": read_only})
 
 
-class TestS3(RemoteContract):
+class ConditionalContract(RemoteContract):
+    """What holds for every service that heeds conditions."""
+
+    def test_the_service_heeds_conditions(self, store: ObjectStore) -> None:
+        """A value is written if it is the version that was read, or absent, and not otherwise."""
+        assert store.has_conditions()
+        assert store.write_if("a", b"1", None)
+        assert not store.write_if("a", b"2", None)
+        found = store.read_version("a")
+        assert found is not None
+        assert store.write_if("a", b"3", found.version)
+        assert not store.write_if("a", b"4", found.version)
+        assert store.get("a") == b"3"
+        assert list(store.list_prefix()) == ["a"]
+
+    def test_a_replaced_value_is_noticed(self, store: ObjectStore) -> None:
+        """Parts of a value that was replaced by one of the same length are refused."""
+        store.set("a", bytes(100))
+        opened = store.open_value("a", ByteRange(0, 10))
+        assert opened is not None
+        store.set("a", bytes(99) + b"1")
+        with pytest.raises(ConflictError, match="was replaced while"):
+            opened.read(ByteRange(50, 10))
+
+
+class TestS3(ConditionalContract):
     """S3 through obstore."""
 
     @pytest.fixture
@@ -40,7 +66,7 @@ class TestS3(RemoteContract):
         return ObjectStore(s3.make_url(), storage_options=s3.options)
 
 
-class TestAzure(RemoteContract):
+class TestAzure(ConditionalContract):
     """Azure Blob Storage through obstore."""
 
     @pytest.fixture
@@ -79,9 +105,18 @@ class TestLocalFileSystem(RemoteContract):
         return FsspecStore(f"file://{tmp_path}/store", single_writer=True)
 
 
+class TestGcs(ConditionalContract):
+    """Google Cloud Storage through obstore."""
+
+    @pytest.fixture
+    def store(self, gcs_xml: Service) -> ObjectStore:
+        """Give a store in a place of its own."""
+        return ObjectStore(gcs_xml.make_url(), storage_options=gcs_xml.options)
+
+
 @pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
-class TestGcs(RemoteContract):
-    """Google Cloud Storage through fsspec: the emulator does not speak what obstore does."""
+class TestGcsFileSystem(RemoteContract):
+    """Google Cloud Storage through fsspec, on another emulator."""
 
     @pytest.fixture
     def store(self, gcs: Service) -> FsspecStore:

@@ -23,7 +23,8 @@ from chunkstore.errors import (
     StoreError,
 )
 from chunkstore.types import ByteRange
-from tests.services import Asked, Once, Proxy, Service, WebServer, azure, s3
+from tests.proxies import Asked, Once, Proxy, WebServer
+from tests.services import Service, azure, s3
 
 pytest.importorskip("obstore")
 
