@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from typing import Any
 
 import ml_dtypes
@@ -109,7 +110,7 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
         (object, {"a": 1}),
         ("array:i4", objects(np.array([1, 2]), [3], None, 4)),
     ],
-    ids=str,
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),
 )
 def test_cast(dtype: Any, value: Any) -> None:
     """What loses nothing but precision is taken, with the shape that numpy gives it."""

@@ -525,7 +525,12 @@ def test_query_planning_is_refused() -> None:
 
 
 def test_missing_dask_is_told() -> None:
-    """Without dask the import names the command that installs it."""
-    errors = failure_of("import sys; sys.modules['dask'] = None; import dask_integration")
+    """Without dask the first name that is asked for says which command installs it."""
+    code = """
+        import sys
+        sys.modules["dask"] = None
+        from dask_integration import to_store
+    """
+    errors = failure_of(code)
     assert "MissingExtraError" in errors
     assert 'pip install "chunkstore[dask]"' in errors
