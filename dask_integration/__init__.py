@@ -32,13 +32,19 @@ except ImportError as _error:
 else:
     from dask_integration.io import from_store, to_store
     from dask_integration.receipts import StoreReport
+    from dask_integration.rechunk import RechunkJob, RechunkReport, rechunk
+    from dask_integration.rechunk_plan import RechunkPlan
     from dask_integration.standardise import standardise
     from dask_integration.svd import SVD, svd
 
 __all__ = [
     "SVD",
+    "RechunkJob",
+    "RechunkPlan",
+    "RechunkReport",
     "StoreReport",
     "from_store",
+    "rechunk",
     "standardise",
     "svd",
     "to_store",

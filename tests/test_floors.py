@@ -87,6 +87,7 @@ DASK_FLOORS = {
     "dask_integration.factors": 0,
     "dask_integration.kernels": 0,
     "dask_integration.labels": 0,
+    "dask_integration.memory": 0,
     "dask_integration.receipts": 0,
     "dask_integration.simulate": 0,
     "dask_integration.staging": 0,

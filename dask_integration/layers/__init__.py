@@ -10,6 +10,7 @@ Floor 2. Everything above builds its graphs from these functions::
     reduce_blocks  partials -> array        the same along some axes of the grid
     reread         array    -> array        the same values, computed anew from the sources
     literals_of    array    -> objects      what its tasks carry
+    runners                 -> counts       where dask would run them
 
 All layers stay symbolic: a graph over a million blocks pickles to a few kilobytes and is spelled
 out only where it runs. A chain of read, map and write fuses into one task a block.
@@ -27,12 +28,13 @@ from __future__ import annotations
 
 from dask_integration.layers.base import need_task_array, refuse_query_planning, unique_token
 from dask_integration.layers.blockwise import map_block, map_partials, read_layer, write_layer
-from dask_integration.layers.contents import literals_of, other_processes
+from dask_integration.layers.contents import Runners, literals_of, other_processes, runners
 from dask_integration.layers.reread import reread
 from dask_integration.layers.tree import FusingDelayed, reduce_blocks, tree_reduce
 
 __all__ = [
     "FusingDelayed",
+    "Runners",
     "literals_of",
     "map_block",
     "map_partials",
@@ -42,6 +44,7 @@ __all__ = [
     "reduce_blocks",
     "refuse_query_planning",
     "reread",
+    "runners",
     "tree_reduce",
     "unique_token",
     "write_layer",

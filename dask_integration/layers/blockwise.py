@@ -39,12 +39,13 @@ _blockwise: Callable[..., Blockwise] = untyped_blockwise
 
 
 def read_layer(
-    read: Callable[[Any, Block], np.ndarray[Any, Any]],
+    read: Callable[[Any, Block], Any],
     handle: Any,
     *,
     chunks: Blocks,
     dtype: Any,
     name_token: str,
+    label: str = "read",
 ) -> da.Array:
     """Make an array whose blocks are read by one task each.
 
@@ -61,6 +62,8 @@ def read_layer(
     name_token : str
         Part of the graph keys. It must differ when the content may differ: a scheduler that knows
         a key gives back what it holds. See `unique_token`.
+    label : str
+        First part of the graph keys, shown on the dashboard.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def read_layer(
     array([ 0,  2,  4,  6,  8, 10, 12, 14, 16, 18])
     """
     refuse_query_planning()
-    name = f"read-{name_token}"
+    name = f"{label}-{name_token}"
     axes = tuple(range(len(chunks)))
     layer = _blockwise(
         partial(_run_with_handle, read, handle),

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import dask
 import dask.array as da
+import dask.local
 from dask._task_spec import DataNode, NestedContainer, Task
 from dask.base import get_scheduler
 from dask.blockwise import Blockwise
 from dask.highlevelgraph import HighLevelGraph
+from dask.system import CPU_COUNT
 
-__all__ = ["literals_of", "other_processes"]
+__all__ = ["Runners", "literals_of", "other_processes", "runners"]
 
 
 def literals_of(x: da.Array) -> Iterator[Any]:
@@ -70,15 +73,43 @@ def _literals(value: Any) -> Iterator[Any]:
         yield value
 
 
-def other_processes(collection: Any) -> str | None:
+def other_processes(collection: Any = None) -> str | None:
     """Name the scheduler that would run a collection in other processes; None if none would.
 
     A cluster of threads in this process counts as well: it too sends graphs as bytes.
     """
-    get = get_scheduler(collections=[collection])
+    get = get_scheduler(collections=[] if collection is None else [collection])
     owner = type(getattr(get, "__self__", None))
     if owner.__module__.partition(".")[0] == "distributed":
         return f"the distributed {owner.__name__}"
     if getattr(get, "__module__", "") == "dask.multiprocessing":
         return "the multiprocessing scheduler"
     return None
+
+
+class Runners(NamedTuple):
+    """What would run tasks: so many processes, each with so many threads for them."""
+
+    n_processes: int
+    n_threads: int
+
+
+def runners() -> Runners:
+    """Tell where dask would run tasks now: the client there is, or the scheduler that is set.
+
+    Notes
+    -----
+    Asks a cluster's scheduler once. Of workers that differ the one with most threads counts.
+    """
+    get = get_scheduler() or da.Array.__dask_scheduler__
+    owner: Any = getattr(get, "__self__", None)
+    if type(owner).__module__.partition(".")[0] == "distributed":
+        threads = list(owner.nthreads().values())
+        return Runners(max(1, len(threads)), max(threads, default=1))
+    if get is dask.local.get_sync:
+        return Runners(1, 1)
+    n_workers = dask.config.get("num_workers", None) or CPU_COUNT
+    if getattr(get, "__module__", "") == "dask.multiprocessing":
+        return Runners(n_workers, 1)
+    pool = dask.config.get("pool", None)
+    return Runners(1, getattr(pool, "_max_workers", n_workers))
