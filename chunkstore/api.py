@@ -263,7 +263,7 @@ def create_array(
     chunk_key_encoding: Any = None,
     dimension_names: Sequence[str | None] | None = None,
     overwrite: bool = False,
-    pending: bool = False,
+    pending: bool | str = False,
     storage_options: Mapping[str, Any] | None = None,
     options: Options | None = None,
 ) -> Array:
@@ -309,8 +309,10 @@ def create_array(
         One for each axis (version 3).
     overwrite : bool
         Replace what is at the path. Only Zarr data is ever deleted.
-    pending : bool
-        Hold the array back from readers until `Array.publish` is called.
+    pending : bool or str
+        Hold the array back from readers until `Array.publish` is called. The token of an array
+        that is held back (`Array.pending`) goes on with it, with the chunks that are there; its
+        layout must be given as it was.
     storage_options : mapping, optional
         For a URL of a remote store alone; see `open`.
     options : Options, optional

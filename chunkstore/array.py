@@ -289,6 +289,11 @@ class Array(Description):
         engine = Engine(self.store, self.path, self.metadata, pipeline, options)
         return Array(engine, read_only=self._read_only, pending=self._pending)
 
+    @property
+    def pending(self) -> str | None:
+        """Token of an array that is held back from readers; None once it is published."""
+        return self._pending
+
     def publish(self) -> None:
         """Make an array that was created with ``pending=True`` exist for readers.
 
@@ -370,7 +375,7 @@ def make_array(
     dtype: Any = None,
     data: Any = None,
     overwrite: bool = False,
-    pending: bool = False,
+    pending: bool | str = False,
     options: Options,
     **layout: Any,
 ) -> Array:
@@ -409,7 +414,7 @@ def make_array_from(
     metadata: ArrayMetadata,
     *,
     overwrite: bool,
-    pending: bool,
+    pending: bool | str,
     options: Options,
 ) -> Array:
     """Make an array of given metadata in a store."""

@@ -112,7 +112,7 @@ def not_found(store: Store, path: str) -> NodeNotFoundError:
 
 
 def make_node(
-    store: Store, path: str, metadata: NodeMetadata, *, overwrite: bool, pending: bool = False
+    store: Store, path: str, metadata: NodeMetadata, *, overwrite: bool, pending: bool | str = False
 ) -> str | None:
     """Make a node, and the groups above it where they are missing.
 
@@ -122,8 +122,8 @@ def make_node(
         Where and what.
     overwrite : bool
         Delete what is there, if it is a node or the remains of one.
-    pending : bool
-        Only mark the place; `publish` makes the node.
+    pending : bool or str
+        Only mark the place; `publish` makes the node. A token goes on with the node it marks.
 
     Returns
     -------
@@ -134,11 +134,17 @@ def make_node(
     ------
     NodeExistsError
         If something is there and `overwrite` is false, or if it is not Zarr's.
+    ConflictError
+        If the node that was to be gone on with is not there any more.
     """
     store.check_writable()
     formats.check_format(metadata.zarr_format)
     _encoded(store, path, metadata)
     _check_place(store, path, metadata.zarr_format)
+    if isinstance(pending, str):
+        if store.get(join(path, PENDING)) != pending.encode():
+            raise _place_taken("go on with", store, path)
+        return pending
     _clear_place(store, path, is_array=isinstance(metadata, ArrayMetadata), overwrite=overwrite)
     if pending:
         token = secrets.token_hex(16)
@@ -177,14 +183,14 @@ def publish(store: Store, path: str, metadata: ArrayMetadata, token: str) -> Non
         if stored is None and store.get(primary) == formats.encode(path, metadata)[primary]:
             return
         if stored != token.encode():
-            raise ConflictError(
-                f"cannot publish {path or '/'!r} in {store!r}: another writer has taken its place "
-                f"since it was created. Write it to another path",
-                store=store,
-                path=path,
-            )
+            raise _place_taken("publish", store, path)
         _write_documents(store, path, metadata)
         store.delete(mark)
+
+
+def _place_taken(verb: str, store: Store, path: str) -> ConflictError:
+    what = f"cannot {verb} {path or '/'!r} in {store!r}: another writer has taken its place since"
+    return ConflictError(f"{what} it was created. Write it to another path", store=store, path=path)
 
 
 def delete_node(store: Store, path: str) -> None:

@@ -28,6 +28,7 @@ from dask_integration.chunks import (
     array_shape,
     interior_edges,
     largest_block,
+    regular_axis,
     regular_blocks,
     regular_size,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "MAX_CHUNK_BYTES",
     "AxisAlignment",
     "aligned_axis",
+    "aligned_blocks",
     "alignment",
     "blocks_of_bytes",
     "blocks_of_shape",
@@ -263,12 +265,73 @@ def aligned_axis(axis: AxisBlocks, unit: int, *, start: int = 0) -> AxisBlocks:
     >>> aligned_axis((5, 5), 4, start=2)
     (2, 4, 4)
     """
-    extent = sum(axis)
-    size = max(unit, max(axis) // unit * unit)
+    return _whole_units(sum(axis), max(unit, max(axis) // unit * unit), unit=unit, start=start)
+
+
+def aligned_blocks(
+    blocks: Blocks,
+    write_unit: Sequence[int],
+    *,
+    item_bytes: int,
+    max_bytes: int,
+    shape: Sequence[int] | None = None,
+    starts: Sequence[int] | None = None,
+) -> Blocks | None:
+    """Give blocks of whole write units that differ as little as can be from those given.
+
+    Parameters
+    ----------
+    blocks, write_unit, shape, starts
+        As in `alignment`.
+    item_bytes : int
+        Bytes of one element.
+    max_bytes : int
+        Size that no new block may exceed, unless a block that was given does.
+
+    Returns
+    -------
+    tuple of tuples of int, or None
+        The blocks given where they are aligned; else along each misaligned axis those of
+        `aligned_axis`, and where these grow too large, smaller multiples of the unit along all
+        axes. None if a single write unit is larger than `max_bytes` and than any block.
+
+    Examples
+    --------
+    >>> aligned_blocks(((900, 100), (50,)), (256, 10), item_bytes=8, max_bytes=10**6)
+    ((768, 232), (50,))
+    >>> aligned_blocks(((1,) * 9, (9,)), (9, 1), item_bytes=1, max_bytes=30)
+    ((9,), (3, 3, 3))
+    """
+    verdicts = alignment(blocks, write_unit, shape=shape, starts=starts)
+    if all(verdict.aligned for verdict in verdicts):
+        return blocks
+    bound = max(max_bytes, math.prod(largest_block(blocks)) * item_bytes)
+    sizes = list(largest_block(blocks))
+    for axis, verdict in enumerate(verdicts):
+        if not verdict.aligned:
+            sizes[axis] = max(verdict.unit, sizes[axis] // verdict.unit * verdict.unit)
+    kept = [verdict.aligned for verdict in verdicts]
+    while math.prod(sizes) * item_bytes > bound:
+        n_units = [size // unit for size, unit in zip(sizes, write_unit, strict=True)]
+        longest = max(range(len(sizes)), key=n_units.__getitem__)
+        if n_units[longest] < 2:
+            return None
+        sizes[longest] = -(-n_units[longest] // 2) * write_unit[longest]
+        kept[longest] = False
+    return tuple(
+        blocks[axis]
+        if kept[axis]
+        else _whole_units(sum(blocks[axis]), sizes[axis], unit=verdict.unit, start=verdict.start)
+        for axis, verdict in enumerate(verdicts)
+    )
+
+
+def _whole_units(extent: int, size: int, *, unit: int, start: int) -> AxisBlocks:
+    """Cut an axis into blocks of `size`, a multiple of the unit, the first up to a unit's edge."""
     to_edge = -start % unit
     if to_edge == 0 or to_edge >= extent:
-        return regular_blocks((extent,), (size,))[0]
-    return (to_edge, *regular_blocks((extent - to_edge,), (size,))[0])
+        return regular_axis(extent, size)
+    return (to_edge, *regular_axis(extent - to_edge, size))
 
 
 def blocks_of_bytes(

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice, product
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from chunkstore.errors import InvalidArgumentError
 
@@ -32,6 +32,7 @@ __all__ = [
     "largest_block",
     "n_blocks",
     "numblocks",
+    "region_spans",
     "regular_axis",
     "regular_blocks",
     "regular_size",
@@ -55,6 +56,13 @@ class Block(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """Extent of the block along each axis, in elements."""
         return tuple(part.stop - part.start for part in self.region)
+
+    def at(self, starts: tuple[int, ...]) -> tuple[slice, ...]:
+        """Give the region in an array in which the first block begins at `starts`."""
+        return tuple(
+            slice(start + part.start, start + part.stop)
+            for start, part in zip(starts, self.region, strict=True)
+        )
 
 
 def regular_axis(extent: int, size: int) -> AxisBlocks:
@@ -169,6 +177,37 @@ def slice_blocks(blocks: Blocks) -> Iterator[Block]:
     grid = BlockGrid.of(blocks)
     for block_id in product(*(range(count) for count in grid.numblocks)):
         yield grid.block(block_id)
+
+
+def region_spans(region: Any, shape: Sequence[int], *, where: str) -> list[range]:
+    """Spell a region out, one range an axis; `where` says what is done to which array.
+
+    Examples
+    --------
+    >>> region_spans((slice(2, 5), ...), (10, 4), where="read from 'x'")
+    [range(2, 5), range(0, 4)]
+    """
+    parts = list(region) if isinstance(region, tuple | list) else [region]
+    parts = [...] if region is None else parts
+    dots = [number for number, part in enumerate(parts) if part is Ellipsis]
+    if len(dots) == 1:
+        parts[dots[0] : dots[0] + 1] = [slice(None)] * (len(shape) - len(parts) + 1)
+    parts += [slice(None)] * (len(shape) - len(parts))
+    if len(parts) != len(shape) or not all(map(_is_plain_slice, parts)):
+        raise InvalidArgumentError(
+            f"cannot {where}: a region is a slice without a step for each of the {len(shape)} "
+            f"axes, got {region!r}"
+        )
+    for part, extent in zip(parts, shape, strict=True):
+        if not all(end is None or -extent <= end <= extent for end in (part.start, part.stop)):
+            raise InvalidArgumentError(
+                f"cannot {where}: the region {region!r} reaches beyond its shape {tuple(shape)}"
+            )
+    return [range(*part.indices(extent)) for part, extent in zip(parts, shape, strict=True)]
+
+
+def _is_plain_slice(part: Any) -> bool:
+    return isinstance(part, slice) and part.step in (None, 1)
 
 
 @dataclass(frozen=True)

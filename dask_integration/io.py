@@ -1,194 +1,89 @@
-"""From a store to a dask array and back: `from_store` and `to_store`.
+"""From dask arrays to a store: `to_store`, `write_region`, `is_complete`.
 
-Floor 4. Blocks are whole write units in both directions, so no chunk is read twice and none is
-written by two tasks. A job that reads, computes and writes is one task a block::
+Floor 4. Each block is written by one task, whole write units at a time, so no two tasks touch the
+same unit. A job that reads, computes and writes is one task a block::
 
     from_store ─▶ block-wise functions ─▶ to_store        n blocks, n tasks
       a handle and a region a task         a receipt a task, merged into one report
 
-A new array cannot be opened until every block is written: its metadata document is stored last.
-Left out: regions, resuming, and rechunking of what is not aligned.
+New arrays cannot be opened until every block of the job is written: their metadata documents are
+stored last, all together. Left out: what is asked of stores beforehand (``targets``), and what a
+task does (``writing``).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, overload
 
 import dask.array as da
-import numpy as np
 from dask.utils import parse_bytes
 
 import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError
-from dask_integration.align import (
-    blocks_of_bytes,
-    blocks_of_shape,
-    chunks_for_blocks,
-    require_aligned,
+from dask_integration.chunks import n_blocks
+from dask_integration.layers import FusingDelayed, gather, tree_reduce, write_layer
+from dask_integration.reading import from_store
+from dask_integration.receipts import StoreReport, Tally, merge_receipts
+from dask_integration.targets import (
+    Align,
+    Target,
+    plan_target,
+    refuse_shared_places,
+    refuse_sources,
 )
-from dask_integration.attempts import attempt
-from dask_integration.chunks import Block, BlockGrid, Blocks, n_blocks
-from dask_integration.layers import (
-    FusingDelayed,
-    literals_of,
-    need_task_array,
-    other_processes,
-    read_layer,
-    tree_reduce,
-    unique_token,
-    write_layer,
-)
-from dask_integration.receipts import Receipt, StoreReport, Tally, checksum, merge_receipts
+from dask_integration.writing import BlockWriter, write_block
 
 __all__ = ["from_store", "to_store"]
 
-_INNER_CHUNK_BYTES = 2**20
-"""Size that chunks within shards aim at: the least that a reader has to decode."""
+_MERGED_BYTES = 2**28
+"""Size that blocks may be merged up to where no `memory` is given."""
 
 
-# --- reading -----------------------------------------------------------------------------------
+@overload
+def to_store(x: da.Array, store: Any, **arguments: Any) -> StoreReport: ...
 
 
-def from_store(
-    store: Any,
-    path: str | None = None,
-    *,
-    chunks: str | int | Sequence[int | None] = "auto",
-) -> da.Array:
-    """Make a dask array of a stored array, one task a block of whole write units.
-
-    Parameters
-    ----------
-    store : Store, str, Path or chunkstore.Array
-        Where the array is, or the array itself.
-    path : str, optional
-        Path in the store; the root by default.
-    chunks : {"auto", "storage"}, str, int or tuple of int
-        Blocks of the dask array. "auto" merges small write units (shards, or chunks) to blocks of
-        up to 64 MiB, counting narrow elements as four bytes; "storage" takes each unit as a
-        block; a size such as "128MiB" merges up to that size. A tuple is the shape of a block,
-        multiples of the write unit; -1 and None stand for a whole axis.
-
-    Returns
-    -------
-    dask.array.Array
-        Lazy; of the array's shape and dtype.
-
-    Raises
-    ------
-    NodeNotFoundError
-        If nothing is stored at `path`.
-    AlignmentError
-        If blocks of the shape that was asked for would split write units.
-    InvalidArgumentError
-        If `chunks` is not understood, or the array is in memory and a cluster would read it.
-
-    Notes
-    -----
-    Costs one request for metadata. The graph's size does not depend on the number of blocks; each
-    task carries the array's handle, some hundred bytes. A task reads with one thread, for dask
-    runs a task on every thread already, and holds its block and one decoded chunk.
-
-    Every call gives new graph keys: the stored values may have changed since the last one, and a
-    scheduler gives back what it holds under a known key.
-
-    Slicing the result reads whole blocks, but only those that are needed.
-
-    Examples
-    --------
-    >>> import chunkstore as cs
-    >>> import numpy as np
-    >>> array = cs.create_array(None, data=np.arange(12).reshape(3, 4), chunks=(1, 2))
-    >>> from_store(array, chunks=(1, 4)).sum(axis=1).compute()
-    array([ 6, 22, 38])
-    """
-    array = _opened(store, path).with_options(n_threads=1)
-    x = read_layer(
-        _read_block,
-        array,
-        chunks=_read_blocks(array, chunks),
-        dtype=array.dtype,
-        name_token=unique_token(),
-    )
-    _refuse_memory_elsewhere(array.store, x)
-    return x
-
-
-def _opened(store: Any, path: str | None) -> cs.Array:
-    if not isinstance(store, cs.Array):
-        return cs.open_array(store, path=path, mode="r")
-    if path is not None:
-        raise InvalidArgumentError(
-            f"path {path!r} was given beside the array {store!r}; give a store and a path, or an "
-            f"array alone"
-        )
-    return store
-
-
-def _read_blocks(array: cs.Array, chunks: Any) -> Blocks:
-    merged = partial(
-        blocks_of_bytes, array.shape, array.write_unit, item_bytes=array.dtype.itemsize
-    )
-    if chunks == "auto":
-        return merged()
-    if chunks == "storage":
-        return blocks_of_shape(array.shape, array.write_unit, array.write_unit)
-    if isinstance(chunks, str):
-        try:
-            n_bytes = parse_bytes(chunks)
-        except ValueError:
-            n_bytes = 0
-        if n_bytes > 0:
-            return merged(target_bytes=n_bytes)
-    elif isinstance(chunks, int) and not isinstance(chunks, bool):
-        return blocks_of_shape(array.shape, array.write_unit, (chunks,) * array.ndim)
-    elif isinstance(chunks, Sequence) and all(
-        size is None or isinstance(size, int | np.integer) for size in chunks
-    ):
-        return blocks_of_shape(array.shape, array.write_unit, chunks)
-    raise InvalidArgumentError(
-        f'chunks {chunks!r} is not understood: expected "auto", "storage", a size such as '
-        f'"128MiB", or the shape of a block, such as {array.write_unit}'
-    )
-
-
-def _read_block(array: cs.Array, block: Block) -> np.ndarray[Any, Any]:
-    return np.asarray(array.read(block.region))
-
-
-# --- writing -----------------------------------------------------------------------------------
+@overload
+def to_store(x: Mapping[str, da.Array], store: Any, **arguments: Any) -> dict[str, StoreReport]: ...
 
 
 def to_store(
-    x: da.Array,
+    x: da.Array | Mapping[str, da.Array],
     store: Any,
     *,
     path: str | None = None,
-    chunks: int | Sequence[int] | None = None,
-    shards: int | Sequence[int] | Literal["auto"] | None = None,
+    region: Any = None,
+    chunks: int | Sequence[int] | Mapping[str, Any] | None = None,
+    shards: int | Sequence[int] | Mapping[str, Any] | Literal["auto"] | None = None,
     compressors: Any = "auto",
     fill_value: Any = None,
     attributes: Mapping[str, Any] | None = None,
-    dimension_names: Sequence[str | None] | None = None,
+    dimension_names: Sequence[str | None] | Mapping[str, Any] | None = None,
     zarr_format: Literal[2, 3] = 3,
+    align: Align = "auto",
     overwrite: bool = False,
     compute: bool = True,
     retries: int = 3,
-) -> StoreReport | FusingDelayed:
-    """Write a dask array to a store, one task a block, safely in any order and number at once.
+    verify: bool = False,
+    memory: str | int | None = None,
+    **layout: Any,
+) -> StoreReport | dict[str, StoreReport] | FusingDelayed:
+    """Write dask arrays to a store, one task a block, safely in any order and number at once.
 
     Parameters
     ----------
-    x : dask.array.Array
-        What to write. Every edge between its blocks must be an edge of write units.
+    x : dask.array.Array, or a mapping of names to such
+        What to write. Many arrays are written by one job and appear together at its end.
     store : Store, str, Path or chunkstore.Array
-        Where to make the array; or an array that is open for writing, of the shape of `x`.
+        Where to make the array; or an array that is open for writing.
     path : str, optional
-        Path of the new array in the store; the root by default.
+        Path of the array in the store; the root by default. Of many, their names are paths below.
+    region : tuple of slice, optional
+        The part of an existing array to write, a slice without a step for each axis. Other jobs
+        may write other regions meanwhile.
     chunks : tuple of int or int, optional
         Chunks of the new array. The default makes each block of `x` a chunk, or divides blocks
         that are larger than 64 MiB; within shards it divides the shard to about 1 MiB.
@@ -197,19 +92,32 @@ def to_store(
         of `x` a shard, or divides blocks that are larger than 64 MiB. The default has no shards.
     compressors, fill_value, attributes, dimension_names, zarr_format
         Of the new array, as in `chunkstore.create_array`.
+    align : {"auto", "error"}
+        What happens to blocks of which two would share a write unit. "auto" merges neighbours, or
+        rechunks, within `memory`; "error" refuses them. Blocks that share none stay as they are.
     overwrite : bool
         Replace what is at `path`. It is deleted when everything has been checked and before
         anything is computed; with ``compute=False`` that is during this call.
     compute : bool
         Run the job. False gives it as a Delayed.
     retries : int
-        How often a block is written again after the store failed. Only failures that may pass
-        are tried again (not a full disk or a missing permission), after waits that double.
+        How often a block is written again after the store failed, within its task. Only failures
+        that may pass are tried again (not a full disk or a missing permission), after waits that
+        double. On a cluster a task that fails otherwise is also run again as often.
+    verify : bool
+        Read every block back once it is written and compare it with what was to be written.
+    memory : str or int, optional
+        Bytes that the merged blocks of ``align="auto"`` may take each, such as "1GB"; 256 MiB by
+        default.
+    **layout
+        Further arguments of `chunkstore.create_array`: filters, serializer, order,
+        chunk_key_encoding, storage_options.
 
     Returns
     -------
-    StoreReport or dask.delayed.Delayed
-        With ``compute=False`` a Delayed that writes, makes the array exist and gives the report.
+    StoreReport, dict of StoreReport, or dask.delayed.Delayed
+        A report for each array. With ``compute=False`` a Delayed that writes, makes the arrays
+        exist and gives the same.
 
     Raises
     ------
@@ -223,9 +131,12 @@ def to_store(
 
     Notes
     -----
-    A new array appears when all its blocks are written. A job that is interrupted, in whatever
-    way, leaves chunks and a mark that no reader opens; run it again with ``overwrite=True``.
-    Blocks written to an array that exists are seen at once.
+    Of many arrays, each argument from `store` to `zarr_format` and each of `layout` may be a
+    mapping of names to values, for those arrays that it names; `attributes` always is one.
+
+    New arrays appear when all blocks are written. A job that is interrupted, in whatever way,
+    leaves chunks and a mark that no reader opens; run it again with ``overwrite=True``. Blocks
+    written to an array that exists are seen at once.
 
     A block is written by one task with one thread, which fuses with the tasks that compute it: a
     block is held only by the thread that works on it. Tasks may run more than once, as they do
@@ -242,222 +153,182 @@ def to_store(
     >>> report = to_store(da.ones((4, 6), chunks=(2, 6)), store, path="a")
     >>> report.n_blocks, cs.open_array(store, path="a", mode="r").chunks
     (2, (2, 6))
+    >>> x = da.arange(6, chunks=3)
+    >>> reports = to_store({"x": x, "squares": x**2}, store, path="b", chunks={"x": 2})
+    >>> list(cs.open_group(store, path="b").keys()), reports["x"].n_blocks
+    (['squares', 'x'], 3)
     """
-    need_task_array(x, "write")
-    BlockGrid.of(x.chunks)
     if retries < 0:
         raise InvalidArgumentError(f"retries must not be negative, got {retries!r}")
-    if isinstance(store, cs.Array):
-        given = (path, chunks, shards, fill_value, attributes, dimension_names)
-        plain = overwrite is False and zarr_format == 3 and compressors == "auto"
-        if not plain or any(value is not None for value in given):
-            raise InvalidArgumentError(
-                f"cannot lay out {store!r} anew: it exists. Give only `compute` and `retries` "
-                f"beside an array, or give a store and a path"
-            )
-        array = _existing_target(x, store)
-    else:
-        array = _new_target(
-            x,
-            store,
-            name=path,
-            chunks=chunks,
-            shards=shards,
-            compressors=compressors,
-            fill_value=fill_value,
-            attributes=attributes,
-            dimension_names=dimension_names,
-            zarr_format=zarr_format,
-            overwrite=overwrite,
-        )
-    is_new = not isinstance(store, cs.Array)
-    # Taken before the attributes are set: every task carries the handle.
-    handle = array.with_options(n_threads=1)
-    if attributes:
-        array.update_attributes(attributes)
-    job = _job(x, array, handle, publish=is_new and not compute, retries=retries)
-    return _run(job, array, publish=is_new) if compute else job
+    layout |= {
+        "chunks": chunks,
+        "shards": shards,
+        "compressors": compressors,
+        "fill_value": fill_value,
+        "attributes": attributes,
+        "dimension_names": dimension_names,
+        "zarr_format": zarr_format,
+        "overwrite": overwrite,
+    }
+    asked = _by_name(x, store, path=path, region=region, **layout)
+    plan = partial(plan_target, align=align, max_bytes=_bytes(memory))
+    targets = {name: plan(**arguments) for name, arguments in asked.items()}
+    refuse_shared_places(targets.values())
+    refuse_sources(list(targets.values()))
+    job = _Job.open(targets, single=not isinstance(x, Mapping), retries=retries, verify=verify)
+    return job.run() if compute else job.lazily()
 
 
-def _new_target(
-    x: da.Array,
-    store: Any,
-    *,
-    chunks: Any,
-    shards: Any,
-    attributes: Mapping[str, Any] | None,
-    overwrite: bool,
-    **layout: Any,
-) -> cs.Array:
-    """Check everything, then make the new array, held back from readers."""
-    if store is None or (isinstance(store, str) and store.startswith("memory:")):
-        raise InvalidArgumentError(
-            f"cannot write to the store {store!r}: nothing could find it afterwards. Make a "
-            f"chunkstore.MemoryStore() and pass that"
-        )
-    chunks, shards = _units(x, chunks, shards)
-    layout |= {"shape": x.shape, "dtype": x.dtype, "chunks": chunks, "shards": shards}
-    # A draft in memory tells whether the layout can be had, and which write unit it has.
-    draft = cs.create_array(None, attributes=attributes, **layout)
-    target = f"{draft.path or '/'!r} in {store!r}"
-    _require_aligned(x, draft, target)
-    _refuse_memory_elsewhere(store, x)
-    if overwrite:
-        _refuse_replaced_sources(x, store, draft.path)
-    return cs.create_array(store, overwrite=overwrite, pending=True, **layout)
-
-
-def _units(x: da.Array, chunks: Any, shards: Any) -> tuple[Any, Any]:
-    """Give the chunks and shards of a new array, chosen where they were not given."""
-    if chunks is not None and shards != "auto":
-        return chunks, shards
-    item_bytes = x.dtype.itemsize
-    if shards is None:
-        return chunks_for_blocks(x.chunks, item_bytes=item_bytes), None
-    if shards == "auto":
-        shards = chunks_for_blocks(x.chunks, item_bytes=item_bytes)
-    if chunks is None:
-        shape = (shards,) * x.ndim if isinstance(shards, int | np.integer) else shards
-        # Two shards in a row: what divides both edges divides the shard.
-        doubled = tuple((size, size) for size in shape)
-        chunks = chunks_for_blocks(doubled, item_bytes=item_bytes, max_bytes=_INNER_CHUNK_BYTES)
-    return chunks, shards
-
-
-def _existing_target(x: da.Array, array: cs.Array) -> cs.Array:
-    target = f"{array.path or '/'!r} in {array.store!r}"
-    if array.read_only:
-        raise cs.errors.ReadOnlyError(
-            f"cannot write to {target}: it was opened read-only. Open it with mode='r+'"
-        )
-    if x.shape != array.shape:
-        raise InvalidArgumentError(
-            f"cannot write to {target}: expected an array of its shape {array.shape}, got {x.shape}"
-        )
-    if not _fits(x.dtype, array.dtype):
-        raise InvalidArgumentError(
-            f"cannot write values of {x.dtype} to {target}, which holds {array.dtype}: the cast "
-            f"could lose more than precision. Convert them first, with "
-            f".astype({array.dtype.name!r})"
-        )
-    _require_aligned(x, array, target)
-    _refuse_memory_elsewhere(array.store, x)
-    if any(_holds(array, source) for source in literals_of(x)):
-        raise InvalidArgumentError(
-            f"cannot write to {target}: the values are computed from it, and a task that runs "
-            f"again, as after the loss of a worker, would read what it wrote. Write to another path"
-        )
-    return array
-
-
-def _fits(given: np.dtype[Any], stored: np.dtype[Any]) -> bool:
-    if given.kind in "iub" and stored.kind in "iub":
-        return bool(np.can_cast(given, stored))
-    if stored.kind in "OT":
-        # Text of any length; whether objects are text shows when they are written.
-        return given.kind in "OTU"
-    return given == stored or bool(np.can_cast(given, stored, "same_kind"))
-
-
-def _require_aligned(x: da.Array, array: cs.Array, target: str) -> None:
-    unit_name = "chunk" if array.shards is None else "shard"
-    require_aligned(x.chunks, array.write_unit, target=target, unit_name=unit_name)
-
-
-def _refuse_memory_elsewhere(store: Any, x: da.Array) -> None:
-    elsewhere = other_processes(x) if isinstance(store, cs.MemoryStore) else None
-    if elsewhere is not None:
-        raise InvalidArgumentError(
-            f"cannot use {store!r} with {elsewhere}: it lives in this process, and tasks run in "
-            f"others. Use a LocalStore on a folder that all workers see, or compute with "
-            f"dask.config.set(scheduler='threads')"
-        )
-
-
-def _refuse_replaced_sources(x: da.Array, store: Any, path: str) -> None:
+def _bytes(memory: str | int | None) -> int:
+    if memory is None:
+        return _MERGED_BYTES
     try:
-        replaced = cs.open(store, path=path, mode="r")
-    except (cs.errors.NodeNotFoundError, cs.errors.MetadataError):
-        return
-    for source in literals_of(x):
-        if _holds(replaced, source):
+        n_bytes = int(parse_bytes(memory))
+    except ValueError:
+        n_bytes = 0
+    if n_bytes < 1:
+        raise InvalidArgumentError(f'memory must be a size such as "1GB", got {memory!r}')
+    return n_bytes
+
+
+def _by_name(x: Any, store: Any, *, path: str | None, **common: Any) -> dict[str, dict[str, Any]]:
+    """Give the arguments of each array of a job; of a single one, under the name ``""``."""
+    if not isinstance(x, Mapping):
+        return {"": {"x": x, "store": store, "path": path, **common}}
+    arguments: dict[str, dict[str, Any]] = {name: {"x": x[name]} for name in x}
+    if not arguments:
+        raise InvalidArgumentError("nothing to write: `x` is an empty mapping")
+    for argument, value in {"store": store, **common}.items():
+        named = value if isinstance(value, Mapping) else dict.fromkeys(x, value)
+        unknown = sorted(set(named) - set(x))
+        if unknown:
             raise InvalidArgumentError(
-                f"cannot overwrite {path or '/'!r} in {store!r}: the values are computed from "
-                f"{source!r}, which would be deleted before it is read. Write to another path"
+                f"{argument!r} names {unknown[0]!r}, which is none of the arrays to be written: "
+                f"{', '.join(map(repr, x))}. With many arrays a mapping is read as names to values"
             )
+        for name, own in named.items():
+            arguments[name][argument] = own
+    for name, own in arguments.items():
+        own["path"] = None if isinstance(own.get("store"), cs.Array) else f"{path or ''}/{name}"
+        for argument, default in _DEFAULTS.items():
+            own.setdefault(argument, default)
+    return arguments
 
 
-def _holds(node: cs.Array | cs.Group, source: Any) -> bool:
-    """Whether an object is an array at or below the place of a node."""
-    if not isinstance(source, cs.Array):
-        return False
-    inner, outer = _place(source), _place(node)
-    return inner[: len(outer)] == outer
+_DEFAULTS: Mapping[str, Any] = {
+    "store": None,
+    "region": None,
+    "chunks": None,
+    "shards": None,
+    "compressors": "auto",
+    "fill_value": None,
+    "attributes": None,
+    "dimension_names": None,
+    "zarr_format": 3,
+    "overwrite": False,
+}
+"""What holds for an array that an argument of many does not name."""
 
 
-def _place(node: cs.Array | cs.Group) -> tuple[Any, ...]:
-    """Give the parts of where a node is, the same for all ways to name the place."""
-    parts = tuple(node.path.split("/")) if node.path else ()
-    if isinstance(node.store, cs.LocalStore):
-        return Path(node.store.root, *parts).resolve().parts
-    return (node.store, *parts)
+@dataclass(frozen=True)
+class _Job:
+    """A job whose arrays are open for writing.
+
+    Parameters
+    ----------
+    targets : mapping of str to Target
+        What is written, by name.
+    arrays : mapping of str to chunkstore.Array
+        Where, by name.
+    single : bool
+        Whether the job is about one array that has no name.
+    retries, verify
+        As in `to_store`.
+    """
+
+    targets: Mapping[str, Target]
+    arrays: Mapping[str, cs.Array]
+    single: bool
+    retries: int
+    verify: bool
+
+    @classmethod
+    def open(cls, targets: Mapping[str, Target], **settings: Any) -> _Job:
+        """Open the arrays for writing; from here on things are touched."""
+        return cls(targets, {name: target.open() for name, target in targets.items()}, **settings)
+
+    def graph(self, finish: Any) -> FusingDelayed:
+        """Make the graph that writes all blocks; `finish` is given a tally for each array."""
+        receipts = []
+        for name, target in self.targets.items():
+            # Without its attributes: every task carries the handle.
+            handle = self.arrays[name].with_options(n_threads=1)
+            writer = BlockWriter(handle, target.starts, self.retries, self.verify)
+            receipts.append(write_layer(write_block, target.x, writer))
+        if self.single:
+            return tree_reduce(
+                receipts[0], merge_receipts, finalize=partial(_alone, finish), label="store"
+            )
+        tallies = [tree_reduce(grid, merge_receipts, label="store") for grid in receipts]
+        return gather(tallies, finish, label="store-all")
+
+    def end(self) -> _End:
+        """Give what is to be done once all blocks are written."""
+        arrays = {}
+        for name, target in self.targets.items():
+            # A handle of its own: those in the tasks are to have no attributes.
+            array = self.arrays[name].with_options()
+            if target.attributes:
+                array.update_attributes(target.attributes)
+            arrays[name] = (array, target.is_new, n_blocks(target.x.chunks))
+        return _End(arrays, self.single)
+
+    def run(self) -> StoreReport | dict[str, StoreReport]:
+        """Run the job here and now."""
+        end, job = self.end(), self.graph(list)
+        try:
+            return end(cast(Any, job).compute())
+        except BaseException as error:
+            for name, target in self.targets.items():
+                left = "is unfinished and cannot be opened; run again with overwrite=True"
+                error.add_note(
+                    f"{self.arrays[name]!r} {left if target.is_new else 'was written in part'}"
+                )
+            raise
+
+    def lazily(self) -> FusingDelayed:
+        """Give the job as a Delayed."""
+        return self.graph(self.end())
 
 
-def _job(
-    x: da.Array, array: cs.Array, handle: cs.Array, *, publish: bool, retries: int
-) -> FusingDelayed:
-    """Make the graph that writes `x` and reports."""
-    receipts = write_layer(partial(_write_block, retries=retries), x, handle)
-    finish = partial(_finish, array=array, n_blocks=n_blocks(x.chunks), publish=publish)
-    return tree_reduce(receipts, merge_receipts, finalize=finish, label="store")
+def _alone(finish: Any, tally: Tally) -> Any:
+    return finish([tally])
 
 
-def _run(job: FusingDelayed, array: cs.Array, *, publish: bool) -> StoreReport:
-    try:
-        report = cast(Any, job).compute()
-        if publish:
-            array.publish()
-    except BaseException as error:
-        left = "is unfinished and cannot be opened; run again with overwrite=True"
-        error.add_note(f"{array!r} {left if publish else 'was written in part'}")
-        raise
-    return cast(StoreReport, report)
+@dataclass(frozen=True)
+class _End:
+    """What is done once all blocks are written: the arrays appear, and are reported."""
+
+    arrays: Mapping[str, tuple[cs.Array, bool, int]]
+    single: bool
+
+    def __call__(self, tallies: Sequence[Tally]) -> StoreReport | dict[str, StoreReport]:
+        reports = {}
+        for (name, (array, _, n)), tally in zip(self.arrays.items(), tallies, strict=True):
+            assert tally.n_blocks == n, f"{tally.n_blocks} receipts for {n} blocks"
+            reports[name] = _report(array, tally)
+        for array, is_new, _ in self.arrays.values():
+            if is_new:
+                array.publish()
+        return reports[""] if self.single else reports
 
 
-def _write_block(array: cs.Array, block: Block, values: Any, *, retries: int) -> Receipt:
-    values = _checked(values, block)
-    started_s, start = time.time(), time.perf_counter()
-    attempt(lambda: array.write(block.region, values), retries=retries)
-    write_s = time.perf_counter() - start
-    return Receipt(block.id, values.nbytes, checksum(values), started_s, write_s)
-
-
-def _checked(values: Any, block: Block) -> np.ndarray[Any, Any]:
-    """Give the values of a block as a numpy array; refuse what would be stored wrong."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise InvalidArgumentError(
-            f"cannot write block {block.id}: its values are masked, and a store holds no masks. "
-            f"Fill them first, with dask.array.ma.filled(x, fill_value)"
-        )
-    array: np.ndarray[Any, Any] = np.asarray(values)
-    if array.shape != block.shape:
-        raise InvalidArgumentError(
-            f"cannot write block {block.id}: expected values of shape {block.shape}, as the dask "
-            f"array declares, got {array.shape}. Its `chunks` are wrong: check the function that "
-            f"made it"
-        )
-    return array
-
-
-def _finish(tally: Tally, *, array: cs.Array, n_blocks: int, publish: bool) -> StoreReport:
-    assert tally.n_blocks == n_blocks, f"{tally.n_blocks} receipts for {n_blocks} blocks"
-    if publish:
-        array.publish()
+def _report(array: cs.Array, tally: Tally) -> StoreReport:
     return StoreReport(
         target=f"{array.name} in {array.store!r}",
         shape=array.shape,
         dtype=str(array.dtype),
-        n_blocks=n_blocks,
+        n_blocks=tally.n_blocks,
         value_bytes=tally.value_bytes,
         checksum=f"{tally.checksum:016x}",
         write_s=tally.write_s,

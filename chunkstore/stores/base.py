@@ -110,6 +110,11 @@ class Store:
     def __init__(self, *, read_only: bool = False) -> None:
         self.read_only = read_only
 
+    @property
+    def guards_updates(self) -> bool:
+        """Whether `update` keeps out every other writer, those of other processes too."""
+        return False
+
     # -- what a backend must write ------------------------------------------------------------
 
     def get(self, key: str) -> bytes | None:
@@ -220,6 +225,15 @@ class Store:
         yield from found.keys
         for longer in found.prefixes:
             yield from self.list_prefix(longer)
+
+    def content_stamp(self, prefix: str) -> str | None:
+        """Give a text that differs whenever a value under a prefix has changed; None if unknown.
+
+        Two equal stamps, taken at any two times by any two processes, prove that nothing was
+        written between. Reserved names (``__``) do not count. It costs one listing; a store that
+        cannot tell versions of values from a listing gives None.
+        """
+        return None
 
     def delete_prefix(self, prefix: str) -> None:
         """Forget every key under a prefix."""

@@ -63,6 +63,11 @@ class ConditionalStore(Store):
         """Whether the service heeds conditions; some take them and write all the same."""
         raise NotImplementedError
 
+    @property
+    def guards_updates(self) -> bool:
+        """Whether the service heeds conditions, or no other process is said to write."""
+        return self.single_writer or self.has_conditions()
+
     def update(self, key: str, modify: Callable[[bytes | None], Buffer | None]) -> None:
         """Replace a value by what `modify` makes of it, with no other update in between.
 

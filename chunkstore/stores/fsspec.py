@@ -96,6 +96,11 @@ class FsspecStore(Store):
     def __repr__(self) -> str:
         return f"FsspecStore({self._address!r})"
 
+    @property
+    def guards_updates(self) -> bool:
+        """Whether no other process can write there, or is said to."""
+        return self.single_writer or self._protocol in _OF_THIS_PROCESS
+
     def get(self, key: str) -> bytes | None:
         """Read a file."""
         return self._read(key, None, None)
@@ -202,7 +207,7 @@ class FsspecStore(Store):
         StoreError
             If other processes may write there too.
         """
-        if kind == "value" or self.single_writer or self._protocol in _OF_THIS_PROCESS:
+        if kind == "value" or self.guards_updates:
             return thread_lock(self, kind, name)
         raise StoreError(
             f"cannot lock {name or '/'!r} in {self!r}: fsspec has no locks, so other processes "

@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 from chunkstore.errors import InvalidArgumentError, StoreError
 from chunkstore.keys import RESERVED_PREFIX, check_key, check_prefix
 from chunkstore.stores.base import Listing, LockKind, OpenValue, Store, thread_lock
+from chunkstore.stores.stamps import files_stamp
 from chunkstore.types import Buffer, ByteRange
 
 __all__ = ["LocalStore"]
@@ -78,6 +79,7 @@ class LocalStore(Store):
     __slots__ = ("_synced", "fsync", "root")
 
     deletes_at_once = True
+    guards_updates = True
 
     def __init__(
         self, root: str | os.PathLike[str], *, read_only: bool = False, fsync: bool = False
@@ -315,6 +317,13 @@ class LocalStore(Store):
         except OSError as error:
             self._fail("list", prefix, error)
         return Listing(tuple(sorted(keys)), tuple(sorted(prefixes)))
+
+    def content_stamp(self, prefix: str) -> str | None:
+        """Give a stamp made of what the file system notes of each file; see `files_stamp`."""
+        try:
+            return files_stamp(self._folder(prefix))
+        except OSError as error:
+            self._fail("list", prefix, error)
 
     def _file(self, key: str) -> str:
         # Checked for reading too: no key leads out of the root.

@@ -80,6 +80,11 @@ class MappingStore(Store):
             )
         return _restore, (self._mapping, self.read_only)
 
+    @property
+    def guards_updates(self) -> bool:
+        """Whether no other process can have the mapping."""
+        return not self._shared
+
     def get(self, key: str) -> bytes | None:
         """Give the item of a key."""
         try:

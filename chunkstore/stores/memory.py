@@ -31,6 +31,8 @@ class MemoryStore(Store):
 
     __slots__ = ("_values",)
 
+    guards_updates = True
+
     def __init__(self, *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
         self._values: dict[str, bytes] = {}

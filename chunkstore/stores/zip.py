@@ -69,6 +69,8 @@ class ZipStore(Store):
 
     __slots__ = ("_archive", "_lock", "_target", "file", "mode")
 
+    guards_updates = True
+
     def __init__(
         self, file: str | os.PathLike[str] | BinaryIO, mode: Literal["r", "w", "x"] = "r"
     ) -> None:

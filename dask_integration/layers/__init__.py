@@ -11,6 +11,8 @@ Floor 2. Everything above builds its graphs from these functions::
     reread         array    -> array        the same values, computed anew from the sources
     literals_of    array    -> objects      what its tasks carry
     runners                 -> counts       where dask would run them
+    gather         objects  -> one object   a function of several reduced ones
+    phases         where the time of a task goes, for the dashboard
 
 All layers stay symbolic: a graph over a million blocks pickles to a few kilobytes and is spelled
 out only where it runs. A chain of read, map and write fuses into one task a block.
@@ -28,20 +30,30 @@ from __future__ import annotations
 
 from dask_integration.layers.base import need_task_array, refuse_query_planning, unique_token
 from dask_integration.layers.blockwise import map_block, map_partials, read_layer, write_layer
-from dask_integration.layers.contents import Runners, literals_of, other_processes, runners
+from dask_integration.layers.contents import (
+    Runners,
+    literals_of,
+    other_processes,
+    refuse_memory_elsewhere,
+    runners,
+)
+from dask_integration.layers.phases import phases
 from dask_integration.layers.reread import reread
-from dask_integration.layers.tree import FusingDelayed, reduce_blocks, tree_reduce
+from dask_integration.layers.tree import FusingDelayed, gather, reduce_blocks, tree_reduce
 
 __all__ = [
     "FusingDelayed",
     "Runners",
+    "gather",
     "literals_of",
     "map_block",
     "map_partials",
     "need_task_array",
     "other_processes",
+    "phases",
     "read_layer",
     "reduce_blocks",
+    "refuse_memory_elsewhere",
     "refuse_query_planning",
     "reread",
     "runners",

@@ -19,7 +19,10 @@ from dask.blockwise import Blockwise
 from dask.highlevelgraph import HighLevelGraph
 from dask.system import CPU_COUNT
 
-__all__ = ["Runners", "literals_of", "other_processes", "runners"]
+import chunkstore as cs
+from chunkstore.errors import InvalidArgumentError
+
+__all__ = ["Runners", "literals_of", "other_processes", "refuse_memory_elsewhere", "runners"]
 
 
 def literals_of(x: da.Array) -> Iterator[Any]:
@@ -113,3 +116,14 @@ def runners() -> Runners:
         return Runners(n_workers, 1)
     pool = dask.config.get("pool", None)
     return Runners(1, getattr(pool, "_max_workers", n_workers))
+
+
+def refuse_memory_elsewhere(store: Any, x: da.Array) -> None:
+    """Raise an error if other processes would be sent a store of this one."""
+    elsewhere = other_processes(x) if isinstance(store, cs.MemoryStore) else None
+    if elsewhere is not None:
+        raise InvalidArgumentError(
+            f"cannot use {store!r} with {elsewhere}: it lives in this process, and tasks run in "
+            f"others. Use a LocalStore on a folder that all workers see, or compute with "
+            f"dask.config.set(scheduler='threads')"
+        )

@@ -24,7 +24,7 @@ from chunkstore.errors import InvalidArgumentError
 from dask_integration.chunks import Blocks
 from dask_integration.layers.base import Key, RenamableLayer, make_array, need_task_array
 
-__all__ = ["FusingDelayed", "reduce_blocks", "tree_reduce"]
+__all__ = ["FusingDelayed", "gather", "reduce_blocks", "tree_reduce"]
 
 
 class FusingDelayed(Delayed):
@@ -79,6 +79,27 @@ def tree_reduce(
     key = (name, *(0,) * partials.ndim)
     value: Any = FusingDelayed
     return cast(FusingDelayed, value(key, _without_descriptions(graph), layer=name))
+
+
+def gather(
+    values: Sequence[FusingDelayed], func: Callable[[list[Any]], Any], *, label: str = "gather"
+) -> FusingDelayed:
+    """Apply a function to the list of several reduced values; one graph and one more task.
+
+    Examples
+    --------
+    >>> from dask_integration.layers import map_partials
+    >>> sizes = map_partials(len, da.ones(7, chunks=2))
+    >>> gather([tree_reduce(sizes, sum), tree_reduce(sizes, max)], list).compute()
+    [7, 2]
+    """
+    keys = [value.key for value in values]
+    name = f"{label}-{tokenize(keys, func)}"
+    task = Task(name, func, List(*map(TaskRef, keys)))
+    dependencies: list[Any] = list(values)
+    graph = HighLevelGraph.from_collections(name, {name: task}, dependencies)
+    value: Any = FusingDelayed
+    return cast(FusingDelayed, value(name, graph))
 
 
 def reduce_blocks(

@@ -11,9 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,211 +35,10 @@ from chunkstore.errors import (
     ReadOnlyError,
     StoreError,
 )
-from dask_integration.align import AUTO_BLOCK_BYTES
 from dask_integration.chunks import interior_edges, regular_blocks
 from dask_integration.io import from_store, to_store
 from dask_integration.receipts import StoreReport
-
-VALUES = np.arange(20 * 14, dtype="f8").reshape(20, 14)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-        local_directory=tmp_path_factory.mktemp("cluster"),
-    ) as started:
-        yield started
-
-
-@pytest.fixture(params=["synchronous", "threads", "cluster"])
-def scheduler(request: pytest.FixtureRequest, cluster: LocalCluster) -> Iterator[str]:
-    """Run the test under each of the schedulers."""
-    if request.param == "cluster":
-        with Client(cluster):
-            yield request.param
-    else:
-        with dask.config.set(scheduler=request.param):
-            yield request.param
-
-
-def stored(store: Any, path: str = "x", *, values: Any = VALUES, **layout: Any) -> cs.Array:
-    """Store some values, by default in chunks of (4, 7)."""
-    return cs.create_array(store, name=path, data=values, **{"chunks": (4, 7), **layout})
-
-
-def read_back(store: Any, path: str = "y") -> np.ndarray[Any, Any]:
-    return np.asarray(cs.open_array(store, path=path, mode="r")[...])
-
-
-def n_tasks(collection: Any) -> int:
-    """Count the tasks that would run, after dask's optimisation."""
-    graph = collection.__dask_optimize__(collection.__dask_graph__(), collection.__dask_keys__())
-    return len(dict(graph))
-
-
-class Counting(cs.Store):
-    """A memory store that counts gets by key, and fails as it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = cs.MemoryStore()
-        self.gets: list[str] = []
-        self.sets: list[str] = []
-        self.failures: list[Exception] = []
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> bytes | None:
-        self.gets.append(key)
-        return self.inner.get(key)
-
-    def set(self, key: str, value: Any) -> None:
-        with self._lock:
-            self.sets.append(key)
-            failure = self.failures.pop() if "c/" in key and self.failures else None
-        if failure is not None:
-            raise failure
-        self.inner.set(key, value)
-
-    def delete(self, key: str) -> None:
-        self.inner.delete(key)
-
-    def list_dir(self, prefix: str) -> Any:
-        return self.inner.list_dir(prefix)
-
-    def chunk_gets(self) -> list[str]:
-        return sorted(key for key in self.gets if "c/" in key)
-
-
-# --- reading -----------------------------------------------------------------------------------
-
-
-@given(
-    shape=st.lists(st.integers(0, 12), min_size=0, max_size=3),
-    data=st.data(),
-    how=st.sampled_from(["auto", "storage", "bytes", "shape"]),
-)
-def test_what_is_read_is_what_is_stored(shape: list[int], data: st.DataObject, how: str) -> None:
-    """Any shape and chunks, any way to ask for blocks: the values are right, no unit is split."""
-    chunk = tuple(data.draw(st.integers(1, 6)) for _ in shape)
-    values = np.arange(math.prod(shape), dtype="i4").reshape(shape)
-    array = stored(None, "", values=values, chunks=chunk)
-    chunks: Any = how
-    if how == "bytes":
-        chunks = f"{data.draw(st.integers(1, 400))}B"
-    elif how == "shape":
-        chunks = tuple(
-            data.draw(st.sampled_from([-1, None, *(size * n for n in range(1, 4))]))
-            for size in chunk
-        )
-    x = from_store(array, chunks=chunks)
-    assert (x.shape, x.dtype) == (array.shape, array.dtype)
-    np.testing.assert_array_equal(x.compute(scheduler="synchronous"), values)
-    for axis, unit in zip(x.chunks, chunk, strict=True):
-        assert not any(edge % unit for edge in interior_edges(axis))
-    if how == "storage":
-        assert x.chunks == regular_blocks(shape, chunk)
-
-
-def test_every_chunk_is_read_once() -> None:
-    """Blocks of several chunks fetch each key exactly once."""
-    store = Counting()
-    array = stored(store)
-    store.gets.clear()
-    x = from_store(array, chunks=(8, -1))
-    np.testing.assert_array_equal((x + 1).compute(), VALUES + 1)
-    assert store.chunk_gets() == sorted(f"x/c/{i}/{j}" for i in range(5) for j in range(2))
-
-
-def test_auto_merges_small_chunks_and_keeps_large_ones() -> None:
-    """Blocks come near the byte target; a chunk above it stays one block."""
-    small = cs.create_array(None, shape=(1 << 14, 1 << 10), chunks=(64, 64), dtype="f8")
-    blocks = from_store(small).chunks
-    assert AUTO_BLOCK_BYTES / 2 <= blocks[0][0] * blocks[1][0] * 8 <= AUTO_BLOCK_BYTES
-    large = cs.create_array(None, shape=(1 << 14, 1 << 11), chunks=(1 << 13, 1 << 11), dtype="f8")
-    assert from_store(large).chunks == ((1 << 13,) * 2, (1 << 11,))
-
-
-def test_blocks_are_whole_shards() -> None:
-    """With shards the unit is the shard, not the chunk inside it."""
-    array = stored(None, chunks=(2, 7), shards=(8, 7))
-    assert from_store(array, chunks="storage").chunks == ((8, 8, 4), (7, 7))
-    with pytest.raises(AlignmentError, match="units of 8"):
-        from_store(array, chunks=(2, 7))
-
-
-@pytest.mark.parametrize(
-    ("chunks", "error"),
-    [
-        ((5, 7), AlignmentError),
-        ((4,), InvalidArgumentError),
-        ((4, 0), InvalidArgumentError),
-        ("sometimes", InvalidArgumentError),
-        ("-5MB", InvalidArgumentError),
-        (True, InvalidArgumentError),
-        (((4, 4), (7,)), InvalidArgumentError),
-    ],
-)
-def test_blocks_that_cannot_be_had_are_refused(chunks: Any, error: type[Exception]) -> None:
-    """What would split write units or means nothing raises an error that says what to give."""
-    with pytest.raises(error, match="chunks"):
-        from_store(stored(None), chunks=chunks)
-
-
-def test_a_store_and_path_an_array_or_a_folder_are_accepted(tmp_path: Path) -> None:
-    """All ways to name an array give the same values."""
-    array = stored(tmp_path, "a/b")
-    for x in (
-        from_store(array),
-        from_store(tmp_path, "a/b"),
-        from_store(str(tmp_path / "a" / "b")),
-        from_store(cs.LocalStore(tmp_path), "/a/b"),
-    ):
-        np.testing.assert_array_equal(x.compute(), VALUES)
-    with pytest.raises(InvalidArgumentError, match="beside the array"):
-        from_store(array, "a/b")
-    with pytest.raises(NodeNotFoundError):
-        from_store(tmp_path, "a/c")
-
-
-def test_reading_is_one_task_a_block() -> None:
-    """A read and what is done to each block fuse; ten blocks are ten tasks."""
-    x = from_store(stored(None), chunks="storage")
-    assert n_tasks(x) == n_tasks((x - 1) * 2) == 10
-
-
-def test_overwritten_data_is_not_served_from_a_cache(tmp_path: Path, cluster: LocalCluster) -> None:
-    """A scheduler that still holds the old blocks gives the new ones after an overwrite."""
-    stored(tmp_path, "x")
-    with Client(cluster):
-        old = from_store(tmp_path, "x", chunks="storage").persist()
-        np.testing.assert_array_equal(old.compute(), VALUES)
-        stored(tmp_path, "x", values=VALUES * 2, overwrite=True)
-        new = from_store(tmp_path, "x", chunks="storage")
-        np.testing.assert_array_equal(new.compute(), VALUES * 2)
-        np.testing.assert_array_equal(old.compute(), VALUES)
-
-
-def test_tasks_read_with_one_thread() -> None:
-    """The handle in the tasks is told to leave parallelism to dask."""
-    x = from_store(stored(None).with_options(n_threads=7))
-    [layer] = x.__dask_graph__().layers.values()
-    [handle] = [a for a in layer.task.func.args if isinstance(a, cs.Array)]
-    assert handle.options.n_threads == 1
-
-
-def test_from_array_reads_an_array(tmp_path: Path, scheduler: str) -> None:
-    """dask's own from_array takes a stored array, with blocks of whole write units."""
-    for kwargs in ({"chunks": (4, 7)}, {"chunks": (4, 7), "shards": (8, 7)}):
-        array = stored(tmp_path, values=VALUES, overwrite=True, **kwargs)
-        x = da.from_array(array)
-        for axis, unit in zip(x.chunks, array.write_unit, strict=True):
-            assert not any(edge % unit for edge in interior_edges(axis))
-        np.testing.assert_array_equal((x + 1).compute(), VALUES + 1)
+from tests.dask_integration.arrays import VALUES, Counting, n_tasks, read_back, stored
 
 
 def test_the_founding_example(tmp_path: Path, scheduler: str) -> None:
@@ -269,11 +66,12 @@ def test_the_founding_example(tmp_path: Path, scheduler: str) -> None:
     data=st.data(),
     sharded=st.booleans(),
     exists=st.booleans(),
+    align=st.sampled_from(["auto", "error"]),
 )
 def test_what_is_written_is_right_or_refused(
-    shape: list[int], data: st.DataObject, sharded: bool, exists: bool
+    shape: list[int], data: st.DataObject, sharded: bool, exists: bool, align: str
 ) -> None:
-    """Random shapes, blocks and units: equal values where no unit is shared, else an error."""
+    """Random shapes, blocks, units and regions: equal values, or an error if units are shared."""
     blocks = tuple(data.draw(partitions(extent)) for extent in shape)
     unit = tuple(data.draw(st.integers(1, 6)) for _ in shape)
     inner = tuple(
@@ -284,16 +82,22 @@ def test_what_is_written_is_right_or_refused(
     x = da.from_array(values, chunks=blocks) if shape else da.asarray(values)
     store = cs.MemoryStore()
     target: Any = store
+    starts = tuple(data.draw(st.integers(0, 7)) if exists else 0 for _ in shape)
+    ends = tuple(a + n for a, n in zip(starts, shape, strict=True))
+    whole = tuple(end + (data.draw(st.integers(0, 7)) if exists else 0) for end in ends)
+    region = tuple(map(slice, starts, ends))
     if exists:
-        target = cs.create_array(store, name="y", shape=shape, dtype="i4", fill_value=-1, **layout)
-    arguments = {} if exists else {"path": "y", "fill_value": -1, **layout}
+        target = cs.create_array(store, name="y", shape=whole, dtype="i4", fill_value=-1, **layout)
+        target[...] = -7
+    arguments = {"region": region} if exists else {"path": "y", "fill_value": -1, **layout}
+    arguments["align"] = align
     shared = any(
-        edge % size
-        for axis, size in zip(blocks, unit, strict=True)
+        (start + edge) % size
+        for axis, size, start in zip(blocks, unit, starts, strict=True)
         for edge in interior_edges(axis)
         if 0 < edge < sum(axis)
     )
-    if shared:
+    if shared and align == "error":
         before = {key: store.get(key) for key in store.list_prefix()}
         with pytest.raises(AlignmentError):
             to_store(x, target, **arguments)
@@ -301,9 +105,12 @@ def test_what_is_written_is_right_or_refused(
         return
     report = to_store(x, target, **arguments)
     assert isinstance(report, StoreReport)
-    np.testing.assert_array_equal(read_back(store), values)
-    assert report.n_blocks == math.prod(map(len, blocks))
+    expected = np.full(whole, -7)
+    expected[region] = values
+    np.testing.assert_array_equal(read_back(store), expected)
     assert report.value_bytes == values.nbytes
+    if not shared:
+        assert report.n_blocks == math.prod(map(len, blocks))
 
 
 @st.composite
@@ -425,7 +232,7 @@ def test_irregular_blocks_need_chunks_or_a_rechunk() -> None:
     x = da.ones(20, chunks=((4, 8, 8),))
     store = cs.MemoryStore()
     with pytest.raises(AlignmentError, match="differ in size"):
-        to_store(x, store, path="y")
+        to_store(x, store, path="y", align="error")
     assert not list(store.list_prefix())
     to_store(x, store, path="y", chunks=4)
     assert read_back(store).all()
@@ -435,7 +242,11 @@ def test_a_refused_write_says_what_to_do() -> None:
     """The error of the architecture page: block, place, edge, unit and the call that mends it."""
     with pytest.raises(AlignmentError) as caught:
         to_store(
-            da.ones((1000, 8), chunks=(900, 8)), cs.MemoryStore(), path="temp", chunks=(256, 8)
+            da.ones((1000, 8), chunks=(900, 8)),
+            cs.MemoryStore(),
+            path="temp",
+            chunks=(256, 8),
+            align="error",
         )
     assert str(caught.value).startswith("cannot write block (0, 0) to 'temp' in MemoryStore(")
     assert "edge 900 on axis 0 is not a multiple of chunk 256" in str(caught.value)
@@ -610,7 +421,7 @@ def test_what_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(NodeExistsError):
         to_store(x, tmp_path, path="y")
     with pytest.raises(AlignmentError):
-        to_store(x, tmp_path, path="y", chunks=(3, 7), overwrite=True)
+        to_store(x, tmp_path, path="y", chunks=(3, 7), align="error", overwrite=True)
     with pytest.raises(InvalidArgumentError):
         to_store(x, tmp_path, path="y", dimension_names=("a",), overwrite=True)
     with pytest.raises(InvalidArgumentError):
@@ -708,7 +519,12 @@ def test_an_array_held_back_stays_so() -> None:
     ("x", "arguments", "error", "message"),
     [
         (da.zeros((20, 13), chunks=(4, 13)), {}, InvalidArgumentError, r"shape \(20, 14\), got"),
-        (da.zeros((20, 14), chunks=(5, 14)), {}, AlignmentError, "edge 5 on axis 0"),
+        (
+            da.zeros((20, 14), chunks=(5, 14)),
+            {"align": "error"},
+            AlignmentError,
+            "edge 5 on axis 0",
+        ),
         (da.zeros((20, 14), chunks=(4, 14), dtype="c8"), {}, InvalidArgumentError, "lose more"),
         (da.zeros((20, 14), chunks=(4, 14)), {"path": "x"}, InvalidArgumentError, "lay out"),
         (da.zeros((20, 14), chunks=(4, 14)), {"chunks": (4, 7)}, InvalidArgumentError, "lay out"),

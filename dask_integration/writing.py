@@ -1,0 +1,92 @@
+"""What a write task does: check a block, store it, try again, read it back, and tell.
+
+Floor 3. It runs where dask runs tasks and knows nothing of graphs. A task may run more than once,
+as after the loss of a worker: it then writes the same values to the same place.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import chunkstore as cs
+from chunkstore.errors import ChunkError, InvalidArgumentError
+from dask_integration.attempts import attempt
+from dask_integration.chunks import Block
+from dask_integration.layers import phases
+from dask_integration.receipts import Receipt, checksum
+
+__all__ = ["BlockWriter", "write_block"]
+
+
+@dataclass(frozen=True)
+class BlockWriter:
+    """What every write task of an array carries.
+
+    Parameters
+    ----------
+    array : chunkstore.Array
+        The target; a handle of some hundred bytes.
+    starts : tuple of int
+        Where in the array the first block begins.
+    retries : int
+        How often a block is written again after the store failed.
+    verify : bool
+        Read each block back.
+    """
+
+    array: cs.Array
+    starts: tuple[int, ...]
+    retries: int
+    verify: bool
+
+
+def write_block(writer: BlockWriter, block: Block, values: Any) -> Receipt:
+    """Write the values of one block and give the receipt."""
+    values = _checked(values, block)
+    region = block.at(writer.starts)
+    started_s, start = time.time(), time.perf_counter()
+
+    def write() -> None:
+        with phases("write", "encode", ends=True):
+            writer.array.write(region, values)
+        if writer.verify:
+            _verify(writer.array, region, values)
+
+    attempt(write, retries=writer.retries)
+    write_s = time.perf_counter() - start
+    return Receipt(block.id, values.nbytes, checksum(values), started_s, write_s)
+
+
+def _verify(array: cs.Array, region: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
+    found = np.asarray(array.read(region))
+    # As the array holds them: the cast is meant, and shows in nothing else.
+    expected = values if array.dtype.kind in "OT" else values.astype(array.dtype, copy=False)
+    if checksum(found) != checksum(expected):
+        raise ChunkError(
+            f"what was read back from {array!r} is not what was written. The store is damaged, "
+            f"another job writes there too, or a codec of the array loses precision; with such a "
+            f"codec leave out verify=True",
+            store=array.store,
+            path=array.path,
+        )
+
+
+def _checked(values: Any, block: Block) -> np.ndarray[Any, Any]:
+    """Give the values of a block as a numpy array; refuse what would be stored wrong."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise InvalidArgumentError(
+            f"cannot write block {block.id}: its values are masked, and a store holds no masks. "
+            f"Fill them first, with dask.array.ma.filled(x, fill_value)"
+        )
+    array: np.ndarray[Any, Any] = np.asarray(values)
+    if array.shape != block.shape:
+        raise InvalidArgumentError(
+            f"cannot write block {block.id}: expected values of shape {block.shape}, as the dask "
+            f"array declares, got {array.shape}. Its `chunks` are wrong: check the function that "
+            f"made it"
+        )
+    return array
