@@ -19,6 +19,7 @@ import numpy as np
 from chunkstore import documents, resizing
 from chunkstore import metadata as formats
 from chunkstore.casting import castable
+from chunkstore.checks import CodecCheck
 from chunkstore.description import Description
 from chunkstore.dtypes import from_numpy
 from chunkstore.engine import Engine
@@ -427,7 +428,7 @@ def _pipeline(metadata: ArrayMetadata, document: str, options: Options) -> Pipel
     made = pipeline_problems(metadata, options)
     if isinstance(made, Pipeline):
         return made
-    found = [(formats.problem_path(metadata, path), what) for path, what in made]
+    found = CodecCheck(options)(metadata)
     raise metadata_error(document, found)
 
 

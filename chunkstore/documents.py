@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 
 from chunkstore import metadata as formats
 from chunkstore.cache import mark_all_changed
+from chunkstore.checks import CodecCheck
 from chunkstore.errors import (
     ConflictError,
     InvalidArgumentError,
@@ -38,7 +39,6 @@ from chunkstore.keys import RESERVED_PREFIX, join, node_name_problem, prefix_of
 from chunkstore.metadata import ConsolidatedCopy
 from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
 from chunkstore.options import Options
-from chunkstore.sharding import pipeline_problems
 from chunkstore.stores.base import Store
 from chunkstore.types import Buffer
 
@@ -46,7 +46,6 @@ __all__ = [
     "PENDING",
     "Attributes",
     "child_names",
-    "codec_problems",
     "consolidate",
     "delete_node",
     "make_node",
@@ -73,7 +72,7 @@ def read_node(
     Version 3 is looked for first. One request for a version 3 node; up to four for version 2.
     `options` are those of the handle to be, which may know more codecs.
     """
-    check = partial(codec_problems, options=options)
+    check = CodecCheck(options)
     for key in formats.document_keys(path, zarr_format=zarr_format):
         value = store.get(key)
         if value is not None:
@@ -81,16 +80,6 @@ def read_node(
             attributes = None if beside is None else store.get(beside)
             return formats.decode(key, value, attributes, store=repr(store), check=check)
     return None
-
-
-def codec_problems(
-    metadata: ArrayMetadata, options: Options | None = None
-) -> list[tuple[str, str]]:
-    """List what is wrong with an array's codecs, each problem with its JSON path."""
-    made = pipeline_problems(metadata, options)
-    if not isinstance(made, list):
-        return []
-    return [(formats.problem_path(metadata, path), what) for path, what in made]
 
 
 def not_found(store: Store, path: str) -> NodeNotFoundError:

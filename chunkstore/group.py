@@ -10,13 +10,13 @@ Source: Zarr v3 core, "Hierarchy"; Zarr v2, "Hierarchies".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from chunkstore import documents
 from chunkstore.array import Array, make_array, open_array_node
+from chunkstore.checks import CodecCheck
 from chunkstore.display import Facts, as_html, as_text
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import join, normalize_path
@@ -126,7 +126,7 @@ class Group:
         copy = None if self._copy is None or not path else self._copy
         metadata = None
         if copy is not None:
-            metadata = copy.get(path, partial(documents.codec_problems, options=self._options))
+            metadata = copy.get(path, CodecCheck(self._options))
         if metadata is None:
             copy = None
             metadata = documents.read_node(

@@ -324,7 +324,6 @@ def _codecs(
             )
         filter_specs = v2.with_serializer(spec.data_type, filter_specs)
         return v2.codec_list(
-            spec.data_type,
             order=order,
             ndim=len(spec.shape),
             filters=filter_specs,

@@ -42,6 +42,12 @@ class Options:
     allow_pickle : bool
         Read and write version 2 arrays of objects that are stored as pickles. Reading one runs
         whatever code it names, so this is for data whose writer is trusted.
+    max_decoded_bytes : int
+        Most bytes, 1 GiB by default, that a stored value may decompress to where the array's
+        metadata does not say how many there are: text, bytes and objects, and what a codec of
+        your own makes. Reading more is refused before memory is taken for it, so that a small
+        value cannot fill the memory, and so is writing it. Elements take memory beside their
+        bytes: text about 16 bytes each, objects up to some 70 for each of their bytes.
     cache : ChunkCache, optional
         Keep decoded chunks in memory, for reading the same ones again; see `ChunkCache`. Several
         handles may share one. With a cache chunks are decoded one by one, not in batches.
@@ -57,6 +63,7 @@ class Options:
     missing_chunks: Literal["fill", "error"] = "fill"
     codecs: tuple[type[Any], ...] = ()
     allow_pickle: bool = False
+    max_decoded_bytes: int = 1 << 30
     cache: ChunkCache | None = None
 
     def __post_init__(self) -> None:
@@ -83,6 +90,11 @@ class Options:
         if not isinstance(allow_pickle, bool):
             # "no" would be taken for yes.
             raise InvalidArgumentError(f"allow_pickle must be True or False, got {allow_pickle!r}")
+        most: object = self.max_decoded_bytes
+        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+            raise InvalidArgumentError(
+                f"max_decoded_bytes must be a positive integer, got {most!r}"
+            )
         cache: object = self.cache
         if cache is not None and not isinstance(cache, ChunkCache):
             raise InvalidArgumentError(f"cache must be a ChunkCache or None, got {cache!r}")

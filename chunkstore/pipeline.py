@@ -25,14 +25,19 @@ from chunkstore.codecs.base import (
     ChunkSpec,
     Codec,
     as_bytes,
+    check_unbounded,
+    decode_unbounded,
 )
+from chunkstore.codecs.probing import Probed, stand_ins
+from chunkstore.codecs.settings import located
 from chunkstore.errors import CodecError
-from chunkstore.metadata.model import CodecSpec
+from chunkstore.metadata.model import UNREAD, CodecSpec
 from chunkstore.types import Buffer, NDArray
 
-__all__ = ["Make", "Pipeline", "build"]
+__all__ = ["Make", "Pipeline", "Probe", "build", "certain_problems"]
 
 Make = Callable[[CodecSpec, ChunkSpec], Codec | None]
+Probe = Callable[[CodecSpec, Sequence[ChunkSpec]], Probed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,8 @@ class Pipeline:
     bytes_codecs : tuple of BytesBytesCodec
         In the order of encoding.
     bytes_decoding : tuple of (BytesBytesCodec, int or None, bool)
-        In the order of decoding, each with the most bytes it can decode to, and whether the
-        serializer comes next.
+        In the order of decoding, each with the most bytes it can decode to, None where only the
+        options bound them, and whether the serializer comes next.
     decodes_in_place : bool
         Whether a value can be decoded into a C-contiguous chunk without a step between.
     skipped : tuple of str
@@ -97,7 +102,10 @@ class Pipeline:
             target = as_bytes(out)
         data = value
         for codec, limit, is_last in self.bytes_decoding:
-            decoded = codec.decode(data, limit=limit, out=target if is_last else None)
+            if limit is None:
+                decoded = decode_unbounded(codec, data, self.spec.options)
+            else:
+                decoded = codec.decode(data, limit=limit, out=target if is_last else None)
             if decoded is target and out is not None:
                 return out
             data = decoded.data if isinstance(decoded, np.ndarray) else decoded
@@ -116,6 +124,13 @@ class Pipeline:
             n_bytes = None if n_bytes is None else codec.encoded_nbytes(n_bytes)
         return n_bytes
 
+    def encoded_bound(self) -> int | None:
+        """Give an upper bound of the length of an encoded chunk; None if there is none."""
+        n_bytes = self.serializer.encoded_bound(self.stored_spec)
+        for codec in self.bytes_codecs:
+            n_bytes = None if n_bytes is None else codec.encoded_bound(n_bytes)
+        return n_bytes
+
     def encode(self, chunk: NDArray) -> Buffer:
         """Encode one chunk of the full shape; the result may be a view of its memory.
 
@@ -132,13 +147,15 @@ class Pipeline:
         for array_codec, spec in self.array_codecs:
             chunk = array_codec.encode(chunk, spec)
         data = self.serializer.encode(chunk, self.stored_spec)
-        for codec in self.bytes_codecs:
-            data = codec.encode(data)
+        for bytes_codec, limit, _ in reversed(self.bytes_decoding):
+            if limit is None:
+                check_unbounded(bytes_codec, data, self.spec.options)
+            data = bytes_codec.encode(data)
         return data
 
 
 def build(
-    entries: Sequence[CodecSpec], spec: ChunkSpec, *, path: str, make: Make
+    entries: Sequence[CodecSpec], spec: ChunkSpec, *, path: str, make: Make, probe: Probe
 ) -> Pipeline | list[tuple[str, str]]:
     """Make a pipeline, or list why it cannot be made.
 
@@ -152,6 +169,9 @@ def build(
         JSON path of the entries, for the problems.
     make : callable
         From an entry, and what it will be given, to its codec; None for one to skip.
+    probe : callable
+        Finds what is wrong with an entry whatever it is given, for those behind one that cannot
+        be made.
 
     Returns
     -------
@@ -167,16 +187,23 @@ def build(
     for i, entry in enumerate(entries):
         try:
             codec = make(entry, current)
-            if codec is None:
-                skipped.append(entry.name)
-                continue
-            if not problems:  # A codec that cannot be made leaves the order open.
-                _check_order(codec, serializer)
+        except CodecError as error:
+            problems.extend(located(error, f"{path}[{i}]"))
+            # It leaves open what those behind it are given.
+            unknown = stand_ins(spec.options)
+            rest = entries[i + 1 :]
+            problems += certain_problems(rest, unknown, path=path, probe=probe, first=i + 1)
+            return problems
+        if codec is None:
+            skipped.append(entry.name)
+            continue
+        try:
+            _check_order(codec, serializer)
             if isinstance(codec, ArrayArrayCodec):
                 array_codecs.append((codec, current))
                 current = codec.resolve(current)
         except CodecError as error:
-            problems.extend(_located(error, f"{path}[{i}]"))
+            problems.extend(located(error, f"{path}[{i}]"))
             continue
         if isinstance(codec, ArrayBytesCodec):
             serializer = codec
@@ -198,13 +225,37 @@ def build(
     )
 
 
-def _located(error: CodecError, path: str) -> list[tuple[str, str]]:
-    """Give the problems of the codec at a JSON path, those of codecs inside it one by one."""
-    nested: list[tuple[str, str]] | None = getattr(error, "nested_problems", None)
-    if nested is not None:
-        return [(f"{path}.configuration.{inner}", what) for inner, what in nested]
-    key = getattr(error, "key", None)
-    return [(path if key is None else f"{path}.configuration.{key}", str(error))]
+def certain_problems(
+    entries: Sequence[CodecSpec],
+    specs: Sequence[ChunkSpec],
+    *,
+    path: str,
+    probe: Probe,
+    first: int = 0,
+) -> list[tuple[str, str]]:
+    """List what is wrong with codecs of which it is not known what they are given.
+
+    Parameters
+    ----------
+    entries : sequence of CodecSpec
+        In the order of encoding; those that could not be read are passed over.
+    specs : sequence of ChunkSpec
+        What the first of them may be given.
+    path : str
+        JSON path of all entries.
+    probe : callable
+        From an entry, and what it may be given, to what is wrong with it in any case.
+    first : int
+        Place of the first entry in the document.
+    """
+    problems: list[tuple[str, str]] = []
+    for i, entry in enumerate(entries, first):
+        if entry is UNREAD:
+            specs = stand_ins(specs[0].options)
+            continue
+        found, specs = probe(entry, specs)
+        problems.extend((f"{path}[{i}]{below}", what) for below, what in found)
+    return problems
 
 
 def _check_order(codec: Codec, serializer: ArrayBytesCodec | None) -> None:

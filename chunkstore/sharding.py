@@ -16,6 +16,7 @@ Source: Zarr v3 core codecs, "sharding_indexed" (ZEP 2).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,17 +26,19 @@ import numpy as np
 from chunkstore import pipeline as pipelines
 from chunkstore.chunk_grid import RegularGrid
 from chunkstore.codecs import table
-from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, Codec, check_keys
-from chunkstore.dtypes import from_numpy
+from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, Codec
+from chunkstore.codecs.probing import Probed, stand_ins
+from chunkstore.codecs.settings import Settings, located
+from chunkstore.dtypes import DataType, from_numpy
 from chunkstore.empty import is_all_fill
 from chunkstore.errors import CodecError
-from chunkstore.metadata.model import ArrayMetadata, CodecSpec, Problems, is_count
+from chunkstore.metadata.model import UNREAD, ArrayMetadata, CodecSpec, Problems, is_count
 from chunkstore.metadata.v3 import parse_codecs
 from chunkstore.options import Options
 from chunkstore.pipeline import Pipeline
 from chunkstore.types import Buffer, ByteRange, ChunkCoords, NDArray, Shape
 
-__all__ = ["ShardIndex", "ShardingCodec", "pipeline_of", "pipeline_problems"]
+__all__ = ["ShardIndex", "ShardingCodec", "certain_problems", "pipeline_of", "pipeline_problems"]
 
 _EMPTY = 2**64 - 1
 _UINT64 = from_numpy("uint64")
@@ -100,31 +103,22 @@ class ShardingCodec(ArrayBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(
-            cls.name,
-            configuration,
-            required=("chunk_shape", "codecs"),
-            optional=("index_codecs", "index_location"),
-        )
-        chunk_shape = _inner_shape(configuration["chunk_shape"], spec.shape)
-        location = configuration.get("index_location", "end")
-        if location not in ("start", "end"):
-            raise CodecError(
-                f'sharding_indexed takes for "index_location" "start" or "end", got {location!r}',
-                key="index_location",
-            )
+        settings = _settings(configuration)
+        location = settings.choice("index_location", ("end", "start"), "end")
+        chunk_shape = _inner_shape(settings, spec.shape)
+        if chunk_shape is None:
+            _note_problems(settings, (spec,))
+            settings.check()
+        assert chunk_shape is not None
         grid = RegularGrid(spec.shape, chunk_shape)
-        inner = _nested(configuration["codecs"], spec.replace(shape=chunk_shape), "codecs")
         index_spec = ChunkSpec((*grid.grid_shape, 2), _UINT64, np.uint64(_EMPTY))
-        index = _nested(
-            configuration.get("index_codecs", _DEFAULT_INDEX_CODECS), index_spec, "index_codecs"
-        )
-        index_nbytes = index.encoded_nbytes()
-        if index_nbytes is None:
-            raise CodecError(
-                'sharding_indexed takes for "index_codecs" only codecs of a fixed encoded length',
-                key="index_codecs",
-            )
+        inner = _nested(settings, "codecs", [spec.replace(shape=chunk_shape)])
+        index = _nested(settings, "index_codecs", [index_spec])
+        index_nbytes = None if index is None else index.encoded_nbytes()
+        if index is not None and index_nbytes is None:
+            settings.problem("index_codecs", _NOT_FIXED)
+        settings.check()
+        assert inner is not None and index is not None and index_nbytes is not None
         return cls(
             chunk_shape, grid, inner, index, index_nbytes, location == "start", configuration
         )
@@ -134,6 +128,13 @@ class ShardingCodec(ArrayBytesCodec):
         return dict(self._configuration)
 
     # -- a whole shard --------------------------------------------------------------------------
+
+    def encoded_bound(self, spec: ChunkSpec) -> int | None:
+        """Give twice what all inner chunks take at most: bytes between them are allowed."""
+        most = self.inner.encoded_bound()
+        if most is None:
+            return None
+        return 2 * math.prod(self.grid.grid_shape) * most + self.index_nbytes
 
     def encode(self, array: NDArray, spec: ChunkSpec) -> Buffer:
         """Encode every inner chunk that is not empty, and the index."""
@@ -292,7 +293,7 @@ def pipeline_of(
     if fill is None:
         fill = metadata.data_type.default_fill()
     spec = ChunkSpec(chunk_shape, metadata.data_type, fill, options or Options())
-    return pipelines.build(metadata.codecs, spec, path="codecs", make=make)
+    return pipelines.build(metadata.codecs, spec, path="codecs", make=make, probe=probe)
 
 
 def make(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
@@ -300,6 +301,48 @@ def make(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
     if entry.name == ShardingCodec.name:
         return ShardingCodec.from_configuration(entry.configuration, spec)
     return table.make(entry, spec)
+
+
+def probe(entry: CodecSpec, specs: Sequence[ChunkSpec]) -> Probed:
+    """Find what is wrong with an entry whatever it is given of `specs`; see `codecs.probing`."""
+    if entry.name != ShardingCodec.name:
+        return table.probe(entry, specs)
+    settings = _settings(entry.configuration)
+    settings.choice("index_location", ("end", "start"), "end")
+    shapes = {spec.shape for spec in specs}
+    _inner_shape(settings, next(iter(shapes)) if len(shapes) == 1 else None)
+    _note_problems(settings, specs)
+    try:
+        settings.check()
+    except CodecError as error:
+        return Probed(located(error, ""), tuple(specs))
+    return Probed([], tuple(specs))
+
+
+def certain_problems(
+    entries: Sequence[CodecSpec],
+    options: Options | None = None,
+    *,
+    data_type: DataType | None = None,
+    chunk_shape: Shape | None = None,
+) -> list[tuple[str, str]]:
+    """List what is wrong with an array's codecs, though not all is known of its chunks.
+
+    Parameters
+    ----------
+    entries : sequence of CodecSpec
+        As in `ArrayMetadata`; those that could not be read are passed over.
+    options : Options, optional
+        Of the handle to be.
+    data_type, chunk_shape
+        What is known.
+    """
+    specs = stand_ins(
+        options or Options(),
+        data_types=None if data_type is None else [data_type],
+        shapes=None if chunk_shape is None else [chunk_shape],
+    )
+    return pipelines.certain_problems(entries, specs, path="codecs", probe=probe)
 
 
 def _other_edges(metadata: ArrayMetadata) -> Iterator[tuple[int, int]]:
@@ -322,33 +365,66 @@ _DEFAULT_INDEX_CODECS: Sequence[Mapping[str, Any]] = (
 )
 
 
-def _inner_shape(value: Any, shard_shape: Shape) -> Shape:
+_NOT_FIXED = 'sharding_indexed takes for "index_codecs" only codecs of a fixed encoded length'
+
+
+def _settings(configuration: Mapping[str, Any]) -> Settings:
+    return Settings(
+        ShardingCodec.name,
+        configuration,
+        required=("chunk_shape", "codecs"),
+        optional=("index_codecs", "index_location"),
+    )
+
+
+def _note_problems(settings: Settings, specs: Sequence[ChunkSpec]) -> None:
+    """Note what is wrong with the codecs inside, whatever the shape of an inner chunk."""
+    _nested(settings, "codecs", _unknown_shape(specs))
+    _nested(settings, "index_codecs", stand_ins(specs[0].options, data_types=[_UINT64]))
+
+
+def _inner_shape(settings: Settings, shard_shape: Shape | None) -> Shape | None:
+    """Read the shape of an inner chunk; None, with the problem noted, if it cannot be one."""
+    value = settings.get("chunk_shape")
     if not isinstance(value, (list, tuple)) or not all(is_count(n, least=1) for n in value):
-        raise CodecError(
-            f'sharding_indexed takes for "chunk_shape" integers of at least 1, got {value!r}',
-            key="chunk_shape",
-        )
-    if len(value) != len(shard_shape) or any(
-        shard % n for shard, n in zip(shard_shape, value, strict=True)
+        settings.note("chunk_shape", "integers of at least 1")
+        return None
+    if shard_shape is not None and (
+        len(value) != len(shard_shape)
+        or any(shard % n for shard, n in zip(shard_shape, value, strict=True))
     ):
-        raise CodecError(
-            f'sharding_indexed takes for "chunk_shape" a shape that divides the shard\'s '
-            f"{shard_shape}, got {tuple(value)}",
-            key="chunk_shape",
-        )
+        settings.note("chunk_shape", f"a shape that divides the shard's {shard_shape}")
+        return None
     return tuple(value)
 
 
-def _nested(codecs: Any, spec: ChunkSpec, key: str) -> Pipeline:
-    """Make one of the two pipelines inside, reporting all its problems under one key."""
+def _nested(settings: Settings, key: str, specs: Sequence[ChunkSpec]) -> Pipeline | None:
+    """Make one of the two pipelines inside; None, with its problems noted, if it cannot be made.
+
+    Parameters
+    ----------
+    settings : Settings
+        Configuration of the sharding codec.
+    key : {"codecs", "index_codecs"}
+        Which of them.
+    specs : sequence of ChunkSpec
+        What it may be given; of several, none is made.
+    """
     problems = Problems()
-    entries = parse_codecs(codecs, key, problems)
+    value = settings.get(key, _DEFAULT_INDEX_CODECS if key == "index_codecs" else ())
+    entries = parse_codecs(value, key, problems)
     made: Pipeline | list[tuple[str, str]] = []
-    if not problems.found:
-        made = pipelines.build(entries, spec, path=key, make=make)
+    if len(specs) > 1 or UNREAD in entries:
+        made = pipelines.certain_problems(entries, specs, path=key, probe=probe)
+    elif not problems.found and (value or key in settings):
+        made = pipelines.build(entries, specs[0], path=key, make=make, probe=probe)
     if isinstance(made, Pipeline):
         return made
-    found = [*problems.found, *made]
-    raise CodecError(
-        "; ".join(f"{path}: {what}" for path, what in found), key=key, nested_problems=found
-    )
+    for path, what in (*problems.found, *made):
+        settings.problem(path, what)
+    return None
+
+
+def _unknown_shape(specs: Sequence[ChunkSpec]) -> tuple[ChunkSpec, ...]:
+    """Give chunks of the same types and any shape."""
+    return stand_ins(specs[0].options, data_types=[spec.data_type for spec in specs])

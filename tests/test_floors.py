@@ -62,6 +62,7 @@ CHUNKSTORE_FLOORS = {
     "chunkstore.layout": 4,
     "chunkstore.workers": 3,
     "chunkstore.batch": 4,
+    "chunkstore.checks": 4,
     "chunkstore.sharding": 4,
     "chunkstore._kernel": 3,
     "chunkstore.documents": 5,
@@ -139,7 +140,15 @@ SAME_FLOOR = {
     ),
     # Only the table, the resolver and a package's own door see all members of their folder.
     "chunkstore.codecs.table": ("chunkstore.codecs.*",),
-    "chunkstore.codecs.*": ("chunkstore.codecs.base",),
+    "chunkstore.codecs.settings": (),
+    "chunkstore.codecs.base": ("chunkstore.codecs.settings",),
+    "chunkstore.codecs.probing": ("chunkstore.codecs.base", "chunkstore.codecs.settings"),
+    "chunkstore.codecs.chain": (
+        "chunkstore.codecs.base",
+        "chunkstore.codecs.probing",
+        "chunkstore.codecs.settings",
+    ),
+    "chunkstore.codecs.*": ("chunkstore.codecs.base", "chunkstore.codecs.settings"),
     "chunkstore.stores.resolve": ("chunkstore.stores.*",),
     # Remote stores share more: hidden credentials, updates and locks made of conditional writes.
     "chunkstore.stores.conditional": ("chunkstore.stores.base", "chunkstore.stores.leases"),
@@ -154,6 +163,7 @@ SAME_FLOOR = {
     ),
     "chunkstore.stores.local": ("chunkstore.stores.base", "chunkstore.stores.stamps"),
     "chunkstore.stores.*": ("chunkstore.stores.base",),
+    "chunkstore.checks": ("chunkstore.sharding",),
     "chunkstore.layout": ("chunkstore.sharding",),
     "chunkstore.resizing": ("chunkstore.documents", "chunkstore.engine"),
     "dask_integration.pca_job": ("dask_integration.genotypes",),

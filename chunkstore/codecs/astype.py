@@ -20,7 +20,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import ChunkSpec, TypedFilter, check_keys, check_typed, numpy_dtype
+from chunkstore.codecs.base import ChunkSpec, TypedFilter, check_typed
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import NDArray
 
@@ -43,9 +44,12 @@ class AsTypeCodec(TypedFilter):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; a missing ``decode_dtype`` is the type of the elements."""
-        check_keys(cls.name, configuration, required=("encode_dtype",), optional=("decode_dtype",))
-        astype = numpy_dtype(cls.name, configuration, "encode_dtype")
-        dtype = numpy_dtype(cls.name, configuration, "decode_dtype", spec.data_type.dtype)
+        settings = Settings(
+            cls.name, configuration, required=("encode_dtype",), optional=("decode_dtype",)
+        )
+        astype = settings.dtype("encode_dtype")
+        dtype = settings.dtype("decode_dtype", spec.data_type.dtype)
+        settings.check()
         if dtype.kind == "c" and astype.kind != "c":
             raise CodecError(f"{cls.name} cannot convert {dtype} to {astype}", key="encode_dtype")
         check_typed(cls.name, (dtype, astype), spec)

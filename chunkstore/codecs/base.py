@@ -23,8 +23,10 @@ A codec of your own is a class derived from one of the three, as in each file of
 ...
 ...     @classmethod
 ...     def from_configuration(cls, configuration, spec):
-...         check_keys(cls.name, configuration, required=("key",))
-...         return cls(integer(cls.name, configuration, "key", 0, 255))
+...         settings = Settings(cls.name, configuration, required=("key",))
+...         key = settings.integer("key", 0, 255)
+...         settings.check()
+...         return cls(key)
 ...
 ...     def configuration(self):
 ...         return {"key": self.key}
@@ -51,12 +53,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
+from chunkstore.codecs.settings import Settings
 from chunkstore.dtypes import DataType, from_numpy
 from chunkstore.errors import ChecksumError, CodecError, InvalidArgumentError
 from chunkstore.options import Options
@@ -71,17 +74,16 @@ __all__ = [
     "Codec",
     "TypedFilter",
     "as_bytes",
-    "check_keys",
+    "check_count",
     "check_limit",
     "check_typed",
-    "choice",
+    "check_unbounded",
     "component",
     "decode_members",
-    "integer",
+    "decode_unbounded",
     "integer_limits",
     "is_float",
     "is_integer",
-    "numpy_dtype",
 ]
 
 _DEFAULT_OPTIONS = Options()
@@ -143,7 +145,7 @@ class Codec:
         CodecError
             If a key is missing, unknown or has a value the codec cannot take.
         """
-        check_keys(cls.name, configuration)
+        Settings(cls.name, configuration).check()
         return cls()
 
     def configuration(self) -> dict[str, Any]:
@@ -249,69 +251,65 @@ def as_bytes(data: Buffer | NDArray) -> NDArray:
     return np.frombuffer(data, np.uint8)
 
 
-def check_keys(
-    name: str,
-    configuration: Mapping[str, Any],
-    *,
-    required: tuple[str, ...] = (),
-    optional: tuple[str, ...] = (),
-) -> None:
-    """Refuse a configuration with missing or unknown keys, naming the first of them."""
-    for key in required:
-        if key not in configuration:
-            raise CodecError(f"{name} needs {key!r} in its configuration", key=key)
-    for key in configuration:
-        if key not in required and key not in optional:
-            known = ", ".join(map(repr, required + optional)) or "none"
-            raise CodecError(f"{name} does not know {key!r}; it knows: {known}", key=key)
+def check_limit(name: str, n_bytes: int | str, limit: int | None) -> None:
+    """Refuse to decode to more bytes than a codec was told to expect.
 
-
-def integer(name: str, configuration: Mapping[str, Any], key: str, least: int, most: int) -> int:
-    """Read a whole number from a configuration and check its range."""
-    value = configuration[key]
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    `n_bytes` in words is of a length that is known to be too large, but not how large.
+    """
+    if limit is not None and (isinstance(n_bytes, str) or n_bytes > limit):
         raise CodecError(
-            f"{name} takes for {key!r} an integer from {least} to {most}, got {value!r}", key=key
+            f"{name} decodes to {n_bytes} bytes, more than the {limit} expected", limit=limit
         )
-    return value
 
 
-def check_limit(name: str, n_bytes: int, limit: int | None) -> None:
-    """Refuse to decode to more bytes than a codec was told to expect."""
-    if limit is not None and n_bytes > limit:
-        raise CodecError(f"{name} decodes to {n_bytes} bytes, more than the {limit} expected")
+def decode_unbounded(codec: BytesBytesCodec, data: Buffer, options: Options) -> Buffer | NDArray:
+    """Undo a codec whose decoded length the metadata does not bound, within that of the options.
 
-
-def choice(
-    name: str, configuration: Mapping[str, Any], key: str, words: Sequence[str], default: str
-) -> str:
-    """Read one of a few words from a configuration."""
-    value = configuration.get(key, default)
-    if not isinstance(value, str) or value not in words:
-        options = ", ".join(f'"{word}"' for word in words)
-        raise CodecError(f"{name} takes for {key!r} one of {options}, got {value!r}", key=key)
-    return value
-
-
-def numpy_dtype(
-    name: str, configuration: Mapping[str, Any], key: str, default: np.dtype[Any] | None = None
-) -> np.dtype[Any]:
-    """Read a numpy type string, such as ``"<f4"``, from a configuration."""
-    value = configuration.get(key)
-    if value is None and default is not None:
-        return default
-    dtype = None
-    if isinstance(value, str):
-        try:
-            dtype = np.dtype(value)
-        except (TypeError, ValueError, SyntaxError):
-            dtype = None
-    if dtype is None or dtype.kind not in "biufcmMSU" or not dtype.itemsize:
+    Raises
+    ------
+    CodecError
+        If it is longer; the message says which option to change.
+    """
+    limit = options.max_decoded_bytes
+    try:
+        decoded = codec.decode(data, limit=limit)
+        check_limit(codec.name, as_bytes(decoded).nbytes, limit)
+    except CodecError as error:
+        if getattr(error, "limit", None) != limit:
+            raise
         raise CodecError(
-            f'{name} takes for {key!r} a type string of numpy, such as "<f4", got {value!r}',
-            key=key,
+            f"{codec.name} decodes {memoryview(data).nbytes} bytes to more than {limit}, and the "
+            f"metadata does not say how many there should be. If you trust whoever wrote them, "
+            f"open the array with a larger Options(max_decoded_bytes=…)"
+        ) from error
+    return decoded
+
+
+def check_unbounded(codec: BytesBytesCodec, data: Buffer, options: Options) -> None:
+    """Refuse to encode what `decode_unbounded` would refuse to decode."""
+    n_bytes = memoryview(data).nbytes
+    if n_bytes > options.max_decoded_bytes:
+        raise CodecError(
+            f"the chunk has {n_bytes} bytes for {codec.name}, more than the "
+            f"{options.max_decoded_bytes} that it would be read with. Choose smaller chunks, or "
+            f"use a larger Options(max_decoded_bytes=…) to write and to read"
         )
-    return dtype
+
+
+def check_count(name: str, view: NDArray, spec: ChunkSpec) -> None:
+    """Refuse bytes that start with another count than the chunk's, or are too short for it.
+
+    The codecs of elements with their length in front allocate by the count: each of so many
+    elements has at least 4 bytes of length.
+    """
+    count = int.from_bytes(view[:4].tobytes(), "little")
+    if view.nbytes < 4 or count != spec.n_elements:
+        raise CodecError(
+            f"{name} holds {count if view.nbytes >= 4 else 'no'} elements, expected "
+            f"{spec.n_elements} for shape {spec.shape}"
+        )
+    if view.nbytes < 4 + 4 * count:
+        raise CodecError(f"{name} has {view.nbytes} bytes, too few for {count} elements")
 
 
 def is_integer(data_type: DataType) -> bool:
@@ -412,7 +410,7 @@ def decode_members(
                 raise CodecError(f"{name} cannot decode {view.nbytes} bytes: {error}") from error
             total += len(part)
             if limit is not None and total > limit:
-                raise CodecError(f"{name} stream decodes to more than the {limit} bytes expected")
+                check_limit(name, f"{total} or more", limit)
             parts.append(part)
             at += piece.nbytes
         at -= len(member.unused_data)
@@ -437,9 +435,9 @@ class Checksum32(BytesBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, optional=("location",))
-        default = cls.default_location
-        location = choice(cls.name, configuration, "location", ("start", "end"), default)
+        settings = Settings(cls.name, configuration, optional=("location",))
+        location = settings.choice("location", ("start", "end"), cls.default_location)
+        settings.check()
         return cls("start" if location == "start" else "end")
 
     def configuration(self) -> dict[str, Any]:

@@ -28,14 +28,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import (
-    ArrayArrayCodec,
-    ChunkSpec,
-    check_keys,
-    component,
-    integer,
-    is_integer,
-)
+from chunkstore.codecs.base import ArrayArrayCodec, ChunkSpec, component, is_integer
+from chunkstore.codecs.settings import Settings
 from chunkstore.dtypes import DataType
 from chunkstore.errors import CodecError
 from chunkstore.types import NDArray
@@ -70,8 +64,9 @@ class BitroundCodec(ArrayArrayCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, required=("keepbits",))
-        made = cls(integer(cls.name, configuration, "keepbits", cls.least_bits, 64))
+        settings = Settings(cls.name, configuration, required=("keepbits",))
+        made = cls(settings.integer("keepbits", cls.least_bits, 64))
+        settings.check()
         if made._mantissa_bits(spec.data_type) is None and not cls._takes_whole(spec.data_type):
             raise CodecError(f"{cls.name} cannot round {spec.data_type.name}")
         return made

@@ -19,7 +19,8 @@ from typing import Any, Self
 
 from numcodecs import blosc
 
-from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, check_keys, integer
+from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, check_limit
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
 
@@ -66,28 +67,22 @@ class BloscCodec(BytesBytesCodec):
         A missing ``typesize`` is taken from the data type, as zarr-python does for the arrays it
         wrote so before the specification asked for it.
         """
-        check_keys(
+        settings = Settings(
             cls.name,
             configuration,
             required=("cname", "clevel", "shuffle"),
             optional=("typesize", "blocksize"),
         )
-        cname, shuffle = configuration["cname"], configuration["shuffle"]
-        if cname not in _CNAMES:
-            raise CodecError(f'blosc takes for "cname" one of {_CNAMES}, got {cname!r}')
-        if not isinstance(shuffle, str) or shuffle not in _SHUFFLES:
-            raise CodecError(
-                f'blosc takes for "shuffle" one of {tuple(_SHUFFLES)}, got {shuffle!r}'
-            )
-        clevel = integer(cls.name, configuration, "clevel", 0, 9)
+        cname = settings.choice("cname", _CNAMES)
+        clevel = settings.integer("clevel", 0, 9)
+        shuffle = settings.choice("shuffle", tuple(_SHUFFLES))
+        blocksize = settings.integer("blocksize", 0, 2**31 - 1, default=0)
         typesize = None
-        if configuration.get("typesize") is not None:
-            typesize = integer(cls.name, configuration, "typesize", 1, 2**31 - 1)
+        if settings.get("typesize") is not None:
+            typesize = settings.integer("typesize", 1, 2**31 - 1)
         elif shuffle != "noshuffle":
             typesize = spec.data_type.dtype.itemsize if spec.data_type.is_fixed_size else 1
-        blocksize = 0
-        if "blocksize" in configuration:
-            blocksize = integer(cls.name, configuration, "blocksize", 0, 2**31 - 1)
+        settings.check()
         return cls(cname, clevel, shuffle, typesize, blocksize)
 
     def configuration(self) -> dict[str, Any]:
@@ -137,8 +132,7 @@ class BloscCodec(BytesBytesCodec):
         n_bytes, n_stored, _ = blosc._cbuffer_sizes(data)
         if n_stored != len(data):
             raise CodecError(f"blosc header declares {n_stored} bytes stored, found {len(data)}")
-        if limit is not None and n_bytes > limit:
-            raise CodecError(f"blosc header declares {n_bytes} bytes, more than {limit} expected")
+        check_limit("blosc", n_bytes, limit)
         if n_bytes == 0:
             # numcodecs takes a buffer of nothing for damage.
             return b""

@@ -19,7 +19,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, as_bytes, check_keys
+from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, as_bytes
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
 
@@ -50,10 +51,11 @@ class BytesCodec(ArrayBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, optional=("endian",))
-        endian = configuration.get("endian")
+        settings = Settings(cls.name, configuration, optional=("endian",))
+        endian = settings.get("endian")
         if endian not in ("little", "big", None):
-            raise CodecError(f'bytes takes for "endian" "little" or "big", got {endian!r}')
+            settings.note("endian", '"little" or "big"')
+        settings.check()
         if not spec.data_type.is_fixed_size:
             raise CodecError(
                 f"bytes cannot hold {spec.data_type.name}: its elements vary in length"

@@ -17,13 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chunkstore.codecs.base import (
-    BytesBytesCodec,
-    ChunkSpec,
-    check_keys,
-    decode_members,
-    integer,
-)
+from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, decode_members
+from chunkstore.codecs.settings import Settings
 from chunkstore.types import Buffer, NDArray
 
 __all__ = ["Bz2Codec"]
@@ -45,8 +40,10 @@ class Bz2Codec(BytesBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, optional=("level",))
-        return cls(integer(cls.name, {"level": 1, **configuration}, "level", 1, 9))
+        settings = Settings(cls.name, configuration, optional=("level",))
+        level = settings.integer("level", 1, 9, default=1)
+        settings.check()
+        return cls(level)
 
     def configuration(self) -> dict[str, Any]:
         """Give the configuration."""

@@ -29,15 +29,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import (
-    ArrayArrayCodec,
-    ChunkSpec,
-    check_keys,
-    choice,
-    integer_limits,
-    is_float,
-    is_integer,
-)
+from chunkstore.codecs.base import ArrayArrayCodec, ChunkSpec, integer_limits, is_float, is_integer
+from chunkstore.codecs.settings import Settings
 from chunkstore.dtypes import DataType, from_v3
 from chunkstore.errors import CodecError, InvalidArgumentError
 from chunkstore.types import NDArray
@@ -95,27 +88,25 @@ class CastValueCodec(ArrayArrayCodec):
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
         optional = ("rounding", "out_of_range", "scalar_map")
-        check_keys(cls.name, configuration, required=("data_type",), optional=optional)
-        try:
-            data_type = from_v3(configuration["data_type"])
-        except InvalidArgumentError as error:
-            raise CodecError(f"cast_value: {error}", key="data_type") from error
-        for role in (spec.data_type, data_type):
+        settings = Settings(cls.name, configuration, required=("data_type",), optional=optional)
+        data_type = spec.data_type
+        if "data_type" in configuration:
+            try:
+                data_type = from_v3(configuration["data_type"])
+            except InvalidArgumentError as error:
+                settings.problem("data_type", f"cast_value: {error}")
+        rounding = settings.choice("rounding", _ROUNDINGS, _ROUNDINGS[0])
+        out_of_range = settings.choice("out_of_range", ("error", "clamp", "wrap"), "error")
+        scalar_map = _checked_map(settings)
+        settings.check()
+        for role in (data_type, spec.data_type):
             _check_supported(role)
-        out_of_range = choice(
-            cls.name, configuration, "out_of_range", ("error", "clamp", "wrap"), "error"
-        )
         if out_of_range == "wrap" and not is_integer(data_type):
             raise CodecError(
                 f'cast_value takes "wrap" only for whole numbers, not for {data_type.name}',
                 key="out_of_range",
             )
-        made = cls(
-            data_type,
-            choice(cls.name, configuration, "rounding", _ROUNDINGS, _ROUNDINGS[0]),
-            out_of_range,
-            json.dumps(_checked_map(configuration.get("scalar_map"))),
-        )
+        made = cls(data_type, rounding, out_of_range, json.dumps(scalar_map))
         made._check_fill(spec)
         return made
 
@@ -175,23 +166,20 @@ def _check_supported(data_type: DataType) -> None:
         raise CodecError(f"cast_value does not work on {data_type.name}")
 
 
-def _checked_map(value: Any) -> Any:
+def _checked_map(settings: Settings) -> Any:
     """Check the form of a scalar map; its values are checked when the types are known."""
+    value = settings.get("scalar_map")
     if value is None:
         return None
     if not isinstance(value, Mapping) or not value.keys() <= set(_DIRECTIONS):
-        raise CodecError(
-            f'cast_value takes for "scalar_map" lists under "encode" and "decode", got {value!r}',
-            key="scalar_map",
-        )
-    for pairs in value.values():
+        settings.note("scalar_map", 'lists under "encode" and "decode"')
+        return None
+    for way, pairs in value.items():
         if not isinstance(pairs, (list, tuple)) or any(
             not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in pairs
         ):
-            raise CodecError(
-                f"cast_value takes in its scalar_map lists of pairs, got {pairs!r}",
-                key="scalar_map",
-            )
+            what = f"cast_value takes in its scalar_map lists of pairs, got {pairs!r}"
+            settings.problem(f"scalar_map.{way}", what)
     return dict(value)
 
 

@@ -21,7 +21,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, as_bytes, check_keys
+from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, as_bytes
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
 
@@ -58,21 +59,23 @@ class CategorizeCodec(ArrayBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, required=("labels", "dtype"), optional=("astype",))
-        labels, dtype = configuration["labels"], configuration["dtype"]
+        settings = Settings(
+            cls.name, configuration, required=("labels", "dtype"), optional=("astype",)
+        )
+        labels, dtype = settings.get("labels", ()), settings.get("dtype")
         if not isinstance(labels, (list, tuple)) or not all(isinstance(x, str) for x in labels):
-            raise CodecError(f"categorize takes for 'labels' a list of text, got {labels!r}")
-        if spec.data_type.dtype.kind not in "TU":
-            raise CodecError(f"categorize holds text, not {spec.data_type.name}")
-        astype = configuration.get("astype", "|u1")
+            settings.note("labels", "a list of text")
+            labels = ()
+        astype = settings.get("astype", "|u1")
         numbers = _integers(astype)
         if numbers is None:
-            raise CodecError(
-                f"categorize takes for 'astype' a type string of integers, got {astype!r}",
-                key="astype",
-            )
-        if len(labels) > np.iinfo(numbers).max:
-            raise CodecError(f"categorize has {len(labels)} labels, too many for {astype}")
+            settings.note("astype", "a type string of integers")
+        elif len(labels) > np.iinfo(numbers).max:
+            what = f"categorize has {len(labels)} labels, too many for {astype}"
+            settings.problem("labels", what)
+        settings.check()
+        if spec.data_type.dtype.kind not in "TU":
+            raise CodecError(f"categorize holds text, not {spec.data_type.name}")
         return cls(tuple(labels), str(dtype), astype)
 
     def configuration(self) -> dict[str, Any]:

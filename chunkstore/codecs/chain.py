@@ -16,7 +16,7 @@ Source: Zarr v2, "Filters", and what numcodecs does with them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,13 +30,17 @@ from chunkstore.codecs.base import (
     Codec,
     TypedFilter,
     as_bytes,
+    check_unbounded,
+    decode_unbounded,
 )
+from chunkstore.codecs.probing import probe, stand_ins
+from chunkstore.codecs.settings import located
 from chunkstore.dtypes import from_numpy
 from chunkstore.errors import CodecError, InvalidArgumentError
-from chunkstore.metadata.model import CodecSpec
+from chunkstore.metadata.model import UNREAD, CodecSpec
 from chunkstore.types import Buffer, NDArray, Shape
 
-__all__ = ["FilterChain", "make_chain"]
+__all__ = ["FilterChain", "chain_problems", "make_chain"]
 
 Make = Callable[[CodecSpec, ChunkSpec], Codec | None]
 
@@ -82,14 +86,19 @@ class FilterChain(ArrayBytesCodec):
     def encode(self, array: NDArray, spec: ChunkSpec) -> Buffer:
         """Lay the elements out and run every filter over them."""
         data = self.serializer.encode(array, spec)
-        for step in self.steps:
+        for step, limit in zip(self.steps, self._bounds(spec), strict=False):
+            if limit is None:
+                check_unbounded(step, data, spec.options)
             data = step.encode(data)
         return data
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray:
         """Undo every filter, none of them to more than it can have been given."""
         for step, limit in zip(reversed(self.steps), self._bounds(spec)[-2::-1], strict=True):
-            decoded = step.decode(data, limit=limit)
+            if limit is None:
+                decoded = decode_unbounded(step, data, spec.options)
+            else:
+                decoded = step.decode(data, limit=limit)
             data = decoded.data if isinstance(decoded, np.ndarray) else decoded
         return self.serializer.decode(data, spec)
 
@@ -108,8 +117,8 @@ def make_chain(configuration: Mapping[str, Any], spec: ChunkSpec, make: Make) ->
     Parameters
     ----------
     configuration : mapping
-        ``serializer``, a CodecSpec; ``filters``, a tuple of them; and ``compressor``, one that
-        takes numbers, or None.
+        ``serializer``, a CodecSpec; ``filters``, a tuple of them; ``first``, the place of the
+        first of these in the document; and ``compressor``, one that takes numbers, or None.
     spec : ChunkSpec
         The chunk to encode.
     make : callable
@@ -123,25 +132,50 @@ def make_chain(configuration: Mapping[str, Any], spec: ChunkSpec, make: Make) ->
     serializer = make(configuration["serializer"], spec)
     if not isinstance(serializer, ArrayBytesCodec):
         raise CodecError(f"{configuration['serializer'].name} does not turn arrays into bytes")
-    entries = [(f"filters[{i}]", entry) for i, entry in enumerate(configuration["filters"])]
-    if configuration["compressor"] is not None:
-        entries.append(("compressor", configuration["compressor"]))
     place: _Place | None = _first_place(serializer, spec)
     filters: list[Codec] = []
     steps: list[BytesBytesCodec] = []
     problems: list[tuple[str, str]] = []
-    for path, entry in entries:
+    for path, entry in _entries(configuration):
+        if problems:
+            problems += _certain(path, entry, spec, make)
+            continue
         try:
             codec, step, place = _make_step(entry, place, make)
         except CodecError as error:
-            key = getattr(error, "key", None)
-            problems.append((path if key is None else f"{path}.{key}", str(error)))
-            break
+            problems.extend(located(error, path, below=""))
+            continue
         filters.append(codec)
         steps.append(step)
     if problems:
-        raise CodecError(problems[0][1], nested_problems=problems)
+        raise CodecError("; ".join(what for _, what in problems), nested_problems=problems)
     return FilterChain(serializer, tuple(filters), tuple(steps), configuration)
+
+
+def chain_problems(
+    configuration: Mapping[str, Any], spec: ChunkSpec, make: Make
+) -> list[tuple[str, str]]:
+    """List what is wrong with filters whatever they are given; arguments as in `make_chain`."""
+    return [
+        (f".configuration.{below}", what)
+        for path, entry in _entries(configuration)
+        for below, what in _certain(path, entry, spec, make)
+    ]
+
+
+def _entries(configuration: Mapping[str, Any]) -> Iterator[tuple[str, CodecSpec]]:
+    """Iterate over the entries of a chain behind the serializer, each with its JSON path."""
+    for i, entry in enumerate(configuration["filters"], configuration.get("first", 0)):
+        if entry is not UNREAD:
+            yield f"filters[{i}]", entry
+    if configuration["compressor"] is not None:
+        yield "compressor", configuration["compressor"]
+
+
+def _certain(path: str, entry: CodecSpec, spec: ChunkSpec, make: Make) -> list[tuple[str, str]]:
+    """List what is wrong with a filter behind one that cannot be made."""
+    found = probe(entry, stand_ins(spec.options), make).problems
+    return [(path + below.removeprefix(".configuration"), what) for below, what in found]
 
 
 class _Place(NamedTuple):

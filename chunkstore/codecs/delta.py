@@ -20,7 +20,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import ChunkSpec, TypedFilter, check_keys, check_typed, numpy_dtype
+from chunkstore.codecs.base import ChunkSpec, TypedFilter, check_typed
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import NDArray
 
@@ -43,12 +44,13 @@ class DeltaCodec(TypedFilter):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, required=("dtype",), optional=("astype",))
-        dtype = numpy_dtype(cls.name, configuration, "dtype")
-        astype = numpy_dtype(cls.name, configuration, "astype", dtype)
-        for key, part in (("dtype", dtype), ("astype", astype)):
+        settings = Settings(cls.name, configuration, required=("dtype",), optional=("astype",))
+        dtype = settings.dtype("dtype")
+        astype = settings.dtype("astype", dtype)
+        for key, part in (("dtype", dtype), ("astype", astype))[: 1 + ("astype" in settings)]:
             if part.kind not in "iufc" or (part.kind == "c" and dtype.kind != astype.kind):
-                raise CodecError(f"{cls.name} has no differences of {part}", key=key)
+                settings.problem(key, f"{cls.name} has no differences of {part}")
+        settings.check()
         check_typed(cls.name, (dtype, astype), spec)
         return cls(dtype, astype)
 

@@ -21,7 +21,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import ChunkSpec, TypedFilter, check_keys, check_typed, numpy_dtype
+from chunkstore.codecs.base import ChunkSpec, TypedFilter, check_typed
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import NDArray
 
@@ -53,18 +54,19 @@ class FixedScaleOffsetCodec(TypedFilter):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; a missing ``dtype`` is the type of the elements."""
-        check_keys(
+        settings = Settings(
             cls.name, configuration, required=("offset", "scale"), optional=("dtype", "astype")
         )
-        dtype = numpy_dtype(cls.name, configuration, "dtype", spec.data_type.dtype)
-        astype = numpy_dtype(cls.name, configuration, "astype", dtype)
-        for key, part in (("dtype", dtype), ("astype", astype)):
+        dtype = settings.dtype("dtype", spec.data_type.dtype)
+        astype = settings.dtype("astype", dtype)
+        for key, part in (("dtype", dtype), ("astype", astype))[: 1 + ("astype" in settings)]:
             if part.kind not in "iuf":
-                raise CodecError(f"{cls.name} works on numbers, not on {part}", key=key)
-        check_typed(cls.name, (dtype, astype), spec)
-        offset, scale = (_number(cls.name, configuration, key) for key in ("offset", "scale"))
+                settings.problem(key, f"{cls.name} works on numbers, not on {part}")
+        offset, scale = (_number(settings.number(key, _MOST)) for key in ("offset", "scale"))
         if scale == 0:
-            raise CodecError(f"{cls.name} cannot undo a scale of 0", key="scale")
+            settings.problem("scale", f"{cls.name} cannot undo a scale of 0")
+        settings.check()
+        check_typed(cls.name, (dtype, astype), spec)
         return cls(dtype, astype, offset, scale)
 
     def configuration(self) -> dict[str, Any]:
@@ -126,9 +128,5 @@ def _fits(values: NDArray, exact: NDArray, encoded: NDArray) -> bool:
     return bool(np.isclose(found, wanted, rtol=1e-12, atol=0).all())
 
 
-def _number(name: str, configuration: Mapping[str, Any], key: str) -> float:
-    value = configuration[key]
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not -_MOST <= value <= _MOST:
-        raise CodecError(f"{name} takes for {key!r} a finite number, got {value!r}", key=key)
+def _number(value: float) -> float:
     return float(value) if abs(value) >= 2**63 else value

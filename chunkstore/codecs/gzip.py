@@ -17,13 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chunkstore.codecs.base import (
-    BytesBytesCodec,
-    ChunkSpec,
-    check_keys,
-    decode_members,
-    integer,
-)
+from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, decode_members
+from chunkstore.codecs.settings import Settings
 from chunkstore.types import Buffer, NDArray
 
 __all__ = ["GzipCodec"]
@@ -48,8 +43,10 @@ class GzipCodec(BytesBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, required=("level",))
-        return cls(integer(cls.name, configuration, "level", 0, 9))
+        settings = Settings(cls.name, configuration, required=("level",))
+        level = settings.integer("level", 0, 9)
+        settings.check()
+        return cls(level)
 
     def configuration(self) -> dict[str, Any]:
         """Give the configuration."""

@@ -19,13 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chunkstore.codecs.base import (
-    BytesBytesCodec,
-    ChunkSpec,
-    check_keys,
-    decode_members,
-    integer,
-)
+from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, decode_members
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
 
@@ -62,21 +57,20 @@ class LzmaCodec(BytesBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, optional=("format", "check", "preset", "filters"))
-        settings = {"format": lzma.FORMAT_XZ, "check": -1, **configuration}
+        keys = ("format", "check", "preset", "filters")
+        settings = Settings(cls.name, configuration, optional=keys)
         preset, filters = settings.get("preset"), settings.get("filters")
         if preset is not None:
             # The highest bit asks for more effort at the same level.
-            integer(cls.name, {"preset": preset}, "preset", 0, 9 | lzma.PRESET_EXTREME)
-            integer(cls.name, {"preset": preset & ~lzma.PRESET_EXTREME}, "preset", 0, 9)
-        made = cls(
-            integer(cls.name, settings, "format", min(_FORMATS), max(_FORMATS)),
-            integer(cls.name, settings, "check", -1, 15),
-            preset,
-            json.dumps(filters),
-        )
-        if preset is not None and filters is not None:
-            raise CodecError(f"{cls.name} takes a preset or filters, not both", key="preset")
+            preset = settings.integer("preset", 0, 9 | lzma.PRESET_EXTREME)
+            if preset & ~lzma.PRESET_EXTREME > 9:
+                settings.note("preset", "a level from 0 to 9")
+            if filters is not None:
+                settings.problem("preset", f"{cls.name} takes a preset or filters, not both")
+        form = settings.integer("format", min(_FORMATS), max(_FORMATS), default=lzma.FORMAT_XZ)
+        check = settings.integer("check", -1, 15, default=-1)
+        settings.check()
+        made = cls(form, check, preset, json.dumps(filters))
         try:
             # The lowest preset stands for any of them; the highest takes 700 MB.
             lzma.LZMACompressor(made.format, made.check, 0 if filters is None else None, filters)

@@ -160,8 +160,7 @@ class NumcodecsBytesCodec(BytesBytesCodec):
         if self.codec.codec_id != "lz4":
             return None
         declared = int.from_bytes(view[:4].tobytes(), "little", signed=True)
-        if declared < 0 or (limit is not None and declared > limit):
-            raise CodecError(
-                f"{self.name} declares {declared} bytes, more than the {limit} expected"
-            )
+        if declared < 0:
+            raise CodecError(f"{self.name} declares {declared} bytes")
+        check_limit(self.name, declared, limit)
         return declared

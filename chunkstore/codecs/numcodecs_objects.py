@@ -25,7 +25,8 @@ import numcodecs
 import numpy as np
 from numcodecs.errors import UnknownCodecError
 
-from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, check_keys, integer
+from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec
+from chunkstore.codecs.settings import Settings
 from chunkstore.dtypes import DataType
 from chunkstore.errors import CodecError, MissingExtraError
 from chunkstore.types import Buffer, NDArray, Shape
@@ -50,7 +51,7 @@ class _ListCodec(ArrayBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, optional=cls.options)
+        Settings(cls.name, configuration, optional=cls.options).check()
         _check_type(cls.codec_id, spec.data_type)
         try:
             codec = numcodecs.get_codec({"id": cls.codec_id, **configuration})
@@ -135,10 +136,14 @@ class MsgPack2Codec(_ListCodec):
         return _ListCodec.encode(self, np.atleast_1d(array), spec)
 
     def load(self, data: bytes) -> Any:
-        """Decode MessagePack; its own limits keep to the length of the data."""
+        """Decode MessagePack, after a pass that checks every count against what follows it."""
         import msgpack  # type: ignore[import-untyped,unused-ignore]
 
         try:
+            # The library allocates what a count says, at each of up to a thousand levels.
+            counted = msgpack.Unpacker(max_buffer_size=max(1, len(data)), strict_map_key=False)
+            counted.feed(data)
+            counted.skip()
             return msgpack.unpackb(data, raw=self.codec.raw, strict_map_key=False)
         except msgpack.UnpackException as error:
             raise ValueError(str(error) or "it is cut short") from error
@@ -160,10 +165,10 @@ class PickleCodec(ArrayBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, optional=("protocol",))
-        protocol = pickle.HIGHEST_PROTOCOL
-        if "protocol" in configuration:
-            protocol = integer(cls.name, configuration, "protocol", 0, pickle.HIGHEST_PROTOCOL)
+        settings = Settings(cls.name, configuration, optional=("protocol",))
+        newest = pickle.HIGHEST_PROTOCOL
+        protocol = settings.integer("protocol", 0, newest, default=newest)
+        settings.check()
         return cls(protocol)
 
     def configuration(self) -> dict[str, Any]:

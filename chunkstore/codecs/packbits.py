@@ -37,12 +37,10 @@ from chunkstore.codecs.base import (
     ArrayBytesCodec,
     ChunkSpec,
     as_bytes,
-    check_keys,
-    choice,
     component,
-    integer,
     is_integer,
 )
+from chunkstore.codecs.settings import Settings
 from chunkstore.dtypes import DataType, from_numpy
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
@@ -85,14 +83,17 @@ class PackbitsCodec(ArrayBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, optional=("padding_encoding", "first_bit", "last_bit"))
+        keys = ("padding_encoding", "first_bit", "last_bit")
+        settings = Settings(cls.name, configuration, optional=keys)
+        padding = settings.choice("padding_encoding", _PADDINGS, "none")
+        settings.check()
         n_bits = _bits(spec.data_type)
         first = last = None
-        if configuration.get("first_bit") is not None:
-            first = integer(cls.name, configuration, "first_bit", 0, n_bits - 1)
-        if configuration.get("last_bit") is not None:
-            last = integer(cls.name, configuration, "last_bit", first or 0, n_bits - 1)
-        padding = choice(cls.name, configuration, "padding_encoding", _PADDINGS, "none")
+        if settings.get("first_bit") is not None:
+            first = settings.integer("first_bit", 0, n_bits - 1)
+        if settings.get("last_bit") is not None:
+            last = settings.integer("last_bit", first or 0, n_bits - 1)
+        settings.check()
         return cls(padding, first, last)
 
     def configuration(self) -> dict[str, Any]:
@@ -177,7 +178,7 @@ class NumcodecsPackbitsCodec(ArrayArrayCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration)
+        Settings(cls.name, configuration).check()
         if spec.data_type.name != "bool":
             raise CodecError(f"{cls.name} packs bool, not {spec.data_type.name}")
         return cls()

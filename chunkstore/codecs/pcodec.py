@@ -22,7 +22,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, check_keys, choice, integer
+from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError, MissingExtraError
 from chunkstore.types import Buffer, NDArray
 
@@ -30,7 +31,6 @@ __all__ = ["PcodecCodec"]
 
 _DTYPES = ("u2", "u4", "u8", "i2", "i4", "i8", "f2", "f4", "f8")
 _DELTAS = ("auto", "no_op", "none", "try_consecutive", "try_lookback")
-_DEFAULTS: Mapping[str, Any] = {"level": 8, "equal_pages_up_to": 262144}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +62,26 @@ class PcodecCodec(ArrayBytesCodec):
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
         keys = ("level", "mode_spec", "delta_spec", "paging_spec", "delta_encoding_order")
-        check_keys(cls.name, configuration, optional=(*keys, "equal_pages_up_to"))
-        settings = {**_DEFAULTS, **configuration}
-        if not spec.data_type.is_fixed_size or spec.data_type.dtype.str[1:] not in _DTYPES:
-            raise CodecError(f"{cls.name} cannot compress {spec.data_type.name}")
-        choice(cls.name, settings, "paging_spec", ("equal_pages_up_to",), "equal_pages_up_to")
-        delta = choice(cls.name, settings, "delta_spec", _DELTAS, "auto")
+        settings = Settings(cls.name, configuration, optional=(*keys, "equal_pages_up_to"))
+        level = settings.integer("level", 0, 12, default=8)
+        mode = settings.choice("mode_spec", ("auto", "classic"), "auto")
+        settings.choice("paging_spec", ("equal_pages_up_to",), "equal_pages_up_to")
+        pages = settings.integer("equal_pages_up_to", 1, 2**31 - 1, default=262144)
+        delta = settings.choice("delta_spec", _DELTAS, "auto")
         order = settings.get("delta_encoding_order")
         if order is not None:
-            order = integer(cls.name, settings, "delta_encoding_order", 0, 7)
+            order = settings.integer("delta_encoding_order", 0, 7)
             if delta not in ("auto", "try_consecutive"):
-                raise CodecError(
+                settings.problem(
+                    "delta_encoding_order",
                     f'{cls.name} takes "delta_encoding_order" with "try_consecutive" only, '
                     f"got {delta!r}",
-                    key="delta_encoding_order",
                 )
+        settings.check()
+        if not spec.data_type.is_fixed_size or spec.data_type.dtype.str[1:] not in _DTYPES:
+            raise CodecError(f"{cls.name} cannot compress {spec.data_type.name}")
         _standalone()
-        return cls(
-            integer(cls.name, settings, "level", 0, 12),
-            choice(cls.name, settings, "mode_spec", ("auto", "classic"), "auto"),
-            delta,
-            order,
-            integer(cls.name, settings, "equal_pages_up_to", 1, 2**31 - 1),
-        )
+        return cls(level, mode, delta, order, pages)
 
     def configuration(self) -> dict[str, Any]:
         """Give the configuration."""

@@ -20,14 +20,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import (
-    ChunkSpec,
-    TypedFilter,
-    check_keys,
-    check_typed,
-    integer,
-    numpy_dtype,
-)
+from chunkstore.codecs.base import ChunkSpec, TypedFilter, check_typed
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import NDArray
 
@@ -58,13 +52,16 @@ class QuantizeCodec(TypedFilter):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; a missing ``dtype`` is the type of the elements."""
-        check_keys(cls.name, configuration, required=("digits",), optional=("dtype", "astype"))
-        digits = integer(cls.name, configuration, "digits", -_MAX_DIGITS, _MAX_DIGITS)
-        dtype = numpy_dtype(cls.name, configuration, "dtype", spec.data_type.dtype)
-        astype = numpy_dtype(cls.name, configuration, "astype", dtype)
-        for key, part in (("dtype", dtype), ("astype", astype)):
+        settings = Settings(
+            cls.name, configuration, required=("digits",), optional=("dtype", "astype")
+        )
+        digits = settings.integer("digits", -_MAX_DIGITS, _MAX_DIGITS)
+        dtype = settings.dtype("dtype", spec.data_type.dtype)
+        astype = settings.dtype("astype", dtype)
+        for key, part in (("dtype", dtype), ("astype", astype))[: 1 + ("astype" in settings)]:
             if part.kind != "f":
-                raise CodecError(f"{cls.name} rounds floats, not {part}", key=key)
+                settings.problem(key, f"{cls.name} rounds floats, not {part}")
+        settings.check()
         check_typed(cls.name, (dtype, astype), spec)
         return cls(dtype, astype, digits)
 

@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chunkstore.codecs.base import ArrayArrayCodec, ChunkSpec, check_keys
+from chunkstore.codecs.base import ArrayArrayCodec, ChunkSpec
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import NDArray, Shape
 
@@ -51,10 +52,11 @@ class ReshapeCodec(ArrayArrayCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, required=("shape",))
-        shape = configuration["shape"]
+        settings = Settings(cls.name, configuration, required=("shape",))
+        shape = settings.get("shape")
         if not isinstance(shape, (list, tuple)):
-            raise CodecError(f"reshape takes for 'shape' a list, got {shape!r}", key="shape")
+            settings.note("shape", "a list")
+        settings.check()
         entries = tuple(map(_entry, shape))
         _new_shape(entries, spec.shape)
         return cls(entries)

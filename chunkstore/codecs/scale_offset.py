@@ -20,14 +20,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import (
-    ArrayArrayCodec,
-    ChunkSpec,
-    check_keys,
-    integer_limits,
-    is_float,
-    is_integer,
-)
+from chunkstore.codecs.base import ArrayArrayCodec, ChunkSpec, integer_limits, is_float, is_integer
+from chunkstore.codecs.settings import Settings
 from chunkstore.dtypes import DataType
 from chunkstore.errors import CodecError, InvalidArgumentError
 from chunkstore.types import NDArray
@@ -59,13 +53,20 @@ class ScaleOffsetCodec(ArrayArrayCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, optional=("offset", "scale"))
+        settings = Settings(cls.name, configuration, optional=("offset", "scale"))
+        settings.check()
         if not (is_integer(spec.data_type) or is_float(spec.data_type)):
             raise CodecError(f"scale_offset works on numbers, not on {spec.data_type.name}")
-        made = cls(configuration.get("offset", 0), configuration.get("scale", 1))
-        if _scalar(made.scale, spec.data_type, "scale") == 0:
-            raise CodecError("scale_offset cannot undo a scale of 0", key="scale")
-        _scalar(made.offset, spec.data_type, "offset")
+        made = cls(settings.get("offset", 0), settings.get("scale", 1))
+        for key, value in (("offset", made.offset), ("scale", made.scale)):
+            try:
+                scalar = _scalar(value, spec.data_type, key)
+            except CodecError as error:
+                settings.problem(key, str(error))
+                continue
+            if key == "scale" and scalar == 0:
+                settings.problem(key, "scale_offset cannot undo a scale of 0")
+        settings.check()
         return made
 
     def configuration(self) -> dict[str, Any]:

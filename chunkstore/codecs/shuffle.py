@@ -18,14 +18,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import (
-    BytesBytesCodec,
-    ChunkSpec,
-    as_bytes,
-    check_keys,
-    check_limit,
-    integer,
-)
+from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, as_bytes, check_limit
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
 
@@ -55,11 +49,13 @@ class ShuffleCodec(BytesBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; a missing ``elementsize`` is that of the elements."""
-        check_keys(cls.name, configuration, optional=("elementsize",))
-        if configuration.get("elementsize") is None:
-            itemsize = spec.data_type.dtype.itemsize if spec.data_type.is_fixed_size else 1
-            return cls(itemsize)
-        return cls(integer(cls.name, configuration, "elementsize", 0, 2**31 - 1))
+        settings = Settings(cls.name, configuration, optional=("elementsize",))
+        if settings.get("elementsize") is None:
+            elementsize = spec.data_type.dtype.itemsize if spec.data_type.is_fixed_size else 1
+        else:
+            elementsize = settings.integer("elementsize", 0, 2**31 - 1)
+        settings.check()
+        return cls(elementsize)
 
     def configuration(self) -> dict[str, Any]:
         """Give the configuration."""

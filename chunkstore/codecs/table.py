@@ -10,20 +10,21 @@ Source: Zarr v3 core, "Codecs"; Zarr v2, "compressor" and "filters".
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from chunkstore.codecs import probing
 from chunkstore.codecs.astype import AsTypeCodec
-from chunkstore.codecs.base import ChunkSpec, Codec, TypedFilter, check_keys
+from chunkstore.codecs.base import ChunkSpec, Codec, TypedFilter
 from chunkstore.codecs.bitround import BitroundCodec, NumcodecsBitroundCodec
 from chunkstore.codecs.blosc import BloscCodec
 from chunkstore.codecs.bytes import BytesCodec
 from chunkstore.codecs.bz2 import Bz2Codec
 from chunkstore.codecs.cast_value import CastValueCodec
 from chunkstore.codecs.categorize import CategorizeCodec
-from chunkstore.codecs.chain import make_chain
+from chunkstore.codecs.chain import chain_problems, make_chain
 from chunkstore.codecs.crc32c import Crc32cCodec, NumcodecsCrc32cCodec
 from chunkstore.codecs.delta import DeltaCodec
 from chunkstore.codecs.fixedscaleoffset import FixedScaleOffsetCodec
@@ -33,9 +34,11 @@ from chunkstore.codecs.numcodecs import NumcodecsBytesCodec
 from chunkstore.codecs.numcodecs_objects import JSON2Codec, MsgPack2Codec, PickleCodec
 from chunkstore.codecs.packbits import NumcodecsPackbitsCodec, PackbitsCodec
 from chunkstore.codecs.pcodec import PcodecCodec
+from chunkstore.codecs.probing import Probed
 from chunkstore.codecs.quantize import QuantizeCodec
 from chunkstore.codecs.reshape import ReshapeCodec
 from chunkstore.codecs.scale_offset import ScaleOffsetCodec
+from chunkstore.codecs.settings import Settings
 from chunkstore.codecs.shuffle import ShuffleCodec
 from chunkstore.codecs.transpose import TransposeCodec
 from chunkstore.codecs.vlen_bytes import VLenArrayCodec, VLenBytesCodec
@@ -47,7 +50,7 @@ from chunkstore.errors import CodecError
 from chunkstore.metadata.model import CodecSpec, extension_name_problem
 from chunkstore.metadata.v2 import FILTER_CHAIN
 
-__all__ = ["ENTRY_POINTS", "is_ours", "make", "spec_of"]
+__all__ = ["ENTRY_POINTS", "is_ours", "make", "probe", "spec_of"]
 
 ENTRY_POINTS = "chunkstore.codecs"
 """Group of the entry points that name codec classes of other packages."""
@@ -123,6 +126,13 @@ def make(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
     if isinstance(codec, TypedFilter):
         _check_byte_order(codec, entry)
     return codec
+
+
+def probe(entry: CodecSpec, specs: Sequence[ChunkSpec]) -> Probed:
+    """Find what is wrong with an entry whatever it is given of `specs`; see `codecs.probing`."""
+    if entry.name == FILTER_CHAIN:
+        return Probed(chain_problems(entry.configuration, specs[0], _make_known), tuple(specs))
+    return probing.probe(entry, specs, make)
 
 
 def _make_known(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
@@ -255,13 +265,13 @@ def _native(entry: CodecSpec, spec: ChunkSpec) -> CodecSpec | None:
     """
     configuration = dict(entry.configuration)
     if entry.name == _PREFIX + "gzip":
-        check_keys(entry.name, configuration, optional=("level",))
+        Settings(entry.name, configuration, optional=("level",)).check()
         return CodecSpec("gzip", {"level": configuration.get("level", 1)})
     if entry.name == _PREFIX + "crc32c" and configuration.get("location", "end") == "end":
-        check_keys(entry.name, configuration, optional=("location",))
+        Settings(entry.name, configuration, optional=("location",)).check()
         return CodecSpec("crc32c", {})
     if entry.name == _PREFIX + "zstd":
-        check_keys(entry.name, configuration, optional=("level", "checksum"))
+        Settings(entry.name, configuration, optional=("level", "checksum")).check()
         checksum = configuration.get("checksum", False)
         return CodecSpec("zstd", {"level": configuration.get("level", 0), "checksum": checksum})
     if entry.name == _PREFIX + "blosc":
@@ -270,15 +280,15 @@ def _native(entry: CodecSpec, spec: ChunkSpec) -> CodecSpec | None:
 
 
 def _native_blosc(name: str, configuration: Mapping[str, Any], spec: ChunkSpec) -> CodecSpec:
-    check_keys(
-        name, configuration, optional=("cname", "clevel", "shuffle", "typesize", "blocksize")
-    )
+    keys = ("cname", "clevel", "shuffle", "typesize", "blocksize")
+    settings = Settings(name, configuration, optional=keys)
     shuffle = configuration.get("shuffle", 1)
     itemsize = spec.data_type.dtype.itemsize if spec.data_type.is_fixed_size else 1
     if shuffle == -1:
         shuffle = 2 if itemsize == 1 else 1
     if isinstance(shuffle, bool) or shuffle not in (0, 1, 2):
-        raise CodecError(f"blosc takes for 'shuffle' -1, 0, 1 or 2, got {shuffle!r}", key="shuffle")
+        settings.note("shuffle", "-1, 0, 1 or 2")
+    settings.check()
     return CodecSpec(
         "blosc",
         {

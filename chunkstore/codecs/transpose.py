@@ -18,7 +18,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import ArrayArrayCodec, ChunkSpec, check_keys
+from chunkstore.codecs.base import ArrayArrayCodec, ChunkSpec
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import NDArray
 
@@ -41,8 +42,9 @@ class TransposeCodec(ArrayArrayCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, required=("order",))
-        order = configuration["order"]
+        settings = Settings(cls.name, configuration, required=("order",))
+        settings.check()
+        order = settings.get("order")
         ndim = len(spec.shape)
         if (
             not isinstance(order, (list, tuple))
@@ -50,7 +52,8 @@ class TransposeCodec(ArrayArrayCodec):
             or sorted(order) != list(range(ndim))
         ):
             raise CodecError(
-                f'transpose takes for "order" a permutation of {list(range(ndim))}, got {order!r}'
+                f'transpose takes for "order" a permutation of {list(range(ndim))}, got {order!r}',
+                key="order",
             )
         return cls(tuple(order))
 

@@ -21,7 +21,8 @@ from typing import Any, Self
 import numpy as np
 from numcodecs.vlen import VLenArray, VLenBytes
 
-from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, as_bytes, check_keys
+from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, as_bytes, check_count
+from chunkstore.codecs.settings import Settings
 from chunkstore.dtypes import from_v2
 from chunkstore.errors import CodecError, InvalidArgumentError
 from chunkstore.types import Buffer, NDArray
@@ -40,7 +41,7 @@ class VLenBytesCodec(ArrayBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration)
+        Settings(cls.name, configuration).check()
         if spec.data_type.name not in ("bytes", "variable_length_bytes"):
             raise CodecError(
                 f"vlen-bytes holds the data type bytes, not {spec.data_type.name}; create the "
@@ -73,7 +74,7 @@ class VLenArrayCodec(ArrayBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, required=("dtype",))
+        Settings(cls.name, configuration, required=("dtype",)).check()
         try:
             item, _ = from_v2(configuration["dtype"])
         except InvalidArgumentError as error:
@@ -115,12 +116,7 @@ def _encode(name: str, codec: Any, array: NDArray, spec: ChunkSpec) -> Buffer:
 
 def _decode(name: str, codec: Any, data: Buffer, spec: ChunkSpec) -> NDArray:
     view = as_bytes(data)
-    count = int.from_bytes(view[:4].tobytes(), "little")
-    if view.nbytes < 4 or count != spec.n_elements:
-        raise CodecError(
-            f"{name} holds {count if view.nbytes >= 4 else 'no'} elements, expected "
-            f"{spec.n_elements} for shape {spec.shape}"
-        )
+    check_count(name, view, spec)
     try:
         return np.asarray(codec.decode(view), object).reshape(spec.shape)
     except ValueError as error:

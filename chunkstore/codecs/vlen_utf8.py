@@ -20,7 +20,8 @@ from typing import Any, Self
 import numpy as np
 from numcodecs.vlen import VLenUTF8
 
-from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, as_bytes, check_keys
+from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, as_bytes, check_count
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
 
@@ -38,7 +39,7 @@ class VLenUTF8Codec(ArrayBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration)
+        Settings(cls.name, configuration).check()
         if spec.data_type.dtype.kind != "T":
             raise CodecError(f"vlen-utf8 holds the data type string, not {spec.data_type.name}")
         return cls()
@@ -51,12 +52,7 @@ class VLenUTF8Codec(ArrayBytesCodec):
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray:
         """Decode, after checking the count against the chunk's shape."""
         view = as_bytes(data)
-        count = int.from_bytes(view[:4].tobytes(), "little")
-        if view.nbytes < 4 or count != spec.n_elements:
-            raise CodecError(
-                f"vlen-utf8 holds {count if view.nbytes >= 4 else 'no'} elements, expected "
-                f"{spec.n_elements} for shape {spec.shape}"
-            )
+        check_count(self.name, view, spec)
         try:
             decoded = _CODEC.decode(view)
         except (ValueError, UnicodeDecodeError) as error:

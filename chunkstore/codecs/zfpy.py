@@ -24,7 +24,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec, check_keys, integer
+from chunkstore.codecs.base import ArrayBytesCodec, ChunkSpec
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError, MissingExtraError
 from chunkstore.types import Buffer, NDArray, Shape
 
@@ -67,21 +68,16 @@ class ZfpyCodec(ArrayBytesCodec):
         ``compression_kwargs``, which numcodecs writes, repeats the other keys.
         """
         keys = ("mode", "tolerance", "rate", "precision", "compression_kwargs")
-        check_keys(cls.name, configuration, optional=keys)
+        settings = Settings(cls.name, configuration, optional=keys)
+        mode = settings.integer("mode", min(_PARAMETERS), max(_PARAMETERS), default=4)
+        values = {key: settings.number(key, math.inf, -1) for key in _PARAMETERS.values()}
+        settings.check()
         if not spec.data_type.is_fixed_size or spec.data_type.dtype.str[1:] not in _DTYPES:
             raise CodecError(f"{cls.name} cannot compress {spec.data_type.name}")
         if not 1 <= len(spec.shape) <= 4:
             raise CodecError(
                 f"{cls.name} compresses arrays of 1 to 4 axes, not of {len(spec.shape)}"
             )
-        settings = {"mode": 4, **configuration}
-        mode = integer(cls.name, settings, "mode", min(_PARAMETERS), max(_PARAMETERS))
-        values: dict[str, float] = {}
-        for key in _PARAMETERS.values():
-            value = settings.get(key, -1)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise CodecError(f"{cls.name} takes for {key!r} a number, got {value!r}", key=key)
-            values[key] = value
         _library()
         return cls(mode, values["tolerance"], values["rate"], values["precision"])
 

@@ -26,13 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chunkstore.codecs.base import (
-    BytesBytesCodec,
-    Checksum32,
-    ChunkSpec,
-    check_keys,
-    integer,
-)
+from chunkstore.codecs.base import BytesBytesCodec, Checksum32, ChunkSpec, check_limit
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
 
@@ -55,8 +50,10 @@ class ZlibCodec(BytesBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, optional=("level",))
-        return cls(integer(cls.name, {"level": 1, **configuration}, "level", -1, 9))
+        settings = Settings(cls.name, configuration, optional=("level",))
+        level = settings.integer("level", -1, 9, default=1)
+        settings.check()
+        return cls(level)
 
     def configuration(self) -> dict[str, Any]:
         """Give the configuration."""
@@ -80,7 +77,7 @@ class ZlibCodec(BytesBytesCodec):
         except zlib.error as error:
             raise CodecError(f"zlib cannot decode {len(data)} bytes: {error}") from error
         if limit is not None and len(decoded) > limit:
-            raise CodecError(f"zlib stream decodes to more than the {limit} bytes expected")
+            check_limit("zlib", f"{len(decoded)} or more", limit)
         if not stream.eof:
             raise CodecError(f"zlib stream of {len(data)} bytes ends before its end mark")
         if stream.unused_data:

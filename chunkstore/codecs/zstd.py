@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Self
 
 from numcodecs import zstd
 
-from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, check_keys, integer
+from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, check_limit
+from chunkstore.codecs.settings import Settings
 from chunkstore.errors import CodecError
 from chunkstore.types import Buffer, NDArray
 
@@ -55,11 +56,11 @@ class ZstdCodec(BytesBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
-        check_keys(cls.name, configuration, required=("level",), optional=("checksum",))
-        checksum = configuration.get("checksum", False)
-        if not isinstance(checksum, bool):
-            raise CodecError(f'zstd takes for "checksum" true or false, got {checksum!r}')
-        return cls(integer(cls.name, configuration, "level", -131072, 22), checksum)
+        settings = Settings(cls.name, configuration, required=("level",), optional=("checksum",))
+        level = settings.integer("level", -131072, 22)
+        checksum = settings.boolean("checksum", default=False)
+        settings.check()
+        return cls(level, checksum)
 
     def configuration(self) -> dict[str, Any]:
         """Give the configuration."""
@@ -85,15 +86,14 @@ class ZstdCodec(BytesBytesCodec):
         if limit is not None and (
             content.exact > limit if content.exact is not None else content.bound > _room(limit)
         ):
-            size = f"up to {content.bound}" if content.exact is None else content.exact
-            raise CodecError(f"zstd frames declare {size} bytes, more than the {limit} expected")
+            size = f"up to {content.bound}" if content.exact is None else str(content.exact)
+            check_limit("zstd", size, limit)
         if content.exact == 0:
             # numcodecs takes a frame of nothing for damage.
             return b""
         fits = out is not None and content.exact in (None, out.nbytes)
         decoded = _decompress(data, out if fits else None)
-        if limit is not None and len(decoded) > limit:
-            raise CodecError(f"zstd decodes to {len(decoded)} bytes, more than {limit} expected")
+        check_limit("zstd", len(decoded), limit)
         return decoded
 
 

@@ -6,7 +6,7 @@ the module of their version.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from chunkstore.metadata.consolidated import Entry
 from chunkstore.metadata.model import (
     ArrayMetadata,
     Check,
+    CodecSpec,
     GroupMetadata,
     Problems,
 )
@@ -119,9 +120,9 @@ def encode(path: str, metadata: NodeMetadata) -> dict[str, bytes]:
     return documents
 
 
-def problem_path(metadata: ArrayMetadata, path: str) -> str:
+def problem_path(path: str, *, zarr_format: int, codecs: Sequence[CodecSpec]) -> str:
     """Say where in the array's own document a problem at ``codecs[…]`` lies."""
-    return path if metadata.zarr_format == 3 else v2.problem_path(metadata, path)
+    return path if zarr_format == 3 else v2.problem_path(codecs, path)
 
 
 # -- consolidated metadata ------------------------------------------------------------------------

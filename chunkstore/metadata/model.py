@@ -12,9 +12,9 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from chunkstore.types import Shape
 
 __all__ = [
     "MAX_EXTENT",
+    "UNREAD",
     "ArrayMetadata",
     "Check",
     "CodecSpec",
@@ -58,6 +59,10 @@ class CodecSpec(NamedTuple):
     name: str
     configuration: Mapping[str, Any]
     must_understand: bool = True
+
+
+UNREAD = CodecSpec("", {})
+"""Stands for an entry that cannot be read, so that the others keep their places."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,8 +131,22 @@ class GroupMetadata:
         return dataclasses.replace(self, **changes)
 
 
-Check = Callable[["ArrayMetadata"], Sequence[tuple[str, str]]]
-"""Finds what is wrong with metadata beyond its document: problems, each with its JSON path."""
+class Check(Protocol):
+    """Finds what is wrong with an array's codecs, of which a document alone does not tell."""
+
+    def __call__(self, metadata: ArrayMetadata, /) -> Sequence[tuple[str, str]]:
+        """Give the problems of an array's codecs, each with its JSON path."""
+
+    def certain(
+        self,
+        codecs: Sequence[CodecSpec],
+        /,
+        *,
+        zarr_format: int,
+        data_type: DataType | None,
+        grid: ChunkGrid | None,
+    ) -> Sequence[tuple[str, str]]:
+        """Give those problems that there are in any case, where not all of a document is read."""
 
 
 class Problems:

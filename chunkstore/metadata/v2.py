@@ -22,6 +22,7 @@ from chunkstore.chunk_grid import RegularGrid
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import ChunkKeyEncoding
 from chunkstore.metadata.model import (
+    UNREAD,
     ArrayMetadata,
     Check,
     CodecSpec,
@@ -113,31 +114,38 @@ def parse_array(
     separator = document.get("dimension_separator", ".")
     if separator not in (".", "/"):
         problems.add("dimension_separator", f'must be "." or "/", got {separator!r}')
-    before = len(problems.found)
     filters = _filters(document, problems)
-    compressor = _numcodec(document.get("compressor"), "compressor", problems)
-    codecs_are_read = before == len(problems.found)
+    compressor = None
+    if document.get("compressor") is not None:
+        compressor = _numcodec(document["compressor"], "compressor", problems)
+    codecs_are_read = compressor is not UNREAD and UNREAD not in filters
     object_filter = _object_filter(filters, compressor)
     data_type, fill_value, byte_order = _type_and_fill(document, object_filter, problems)
-    if shape is None or chunk_shape is None or data_type is None:
-        problems.raise_if_any(where)
-    assert shape is not None and chunk_shape is not None and data_type is not None
-    check_chunk_bytes(chunk_shape, data_type, "chunks", problems)
+    grid = None
+    if shape is not None and chunk_shape is not None:
+        grid = RegularGrid(shape, chunk_shape)
+    if data_type is not None and chunk_shape is not None:
+        check_chunk_bytes(chunk_shape, data_type, "chunks", problems)
     codecs = codec_list(
-        data_type, order=order, ndim=len(shape), filters=filters, compressor=compressor,
+        order=order, ndim=len(shape or ()), filters=filters, compressor=compressor,
         byte_order=byte_order,
     )  # fmt: skip
+    if grid is None or data_type is None or not codecs_are_read:
+        if check is not None:
+            problems.extend(check.certain(codecs, zarr_format=2, data_type=data_type, grid=grid))
+        problems.raise_if_any(where)
+    assert grid is not None and data_type is not None
     metadata = ArrayMetadata(
         zarr_format=2,
         data_type=data_type,
-        grid=RegularGrid(shape, chunk_shape),
+        grid=grid,
         key_encoding=ChunkKeyEncoding("v2", "/" if separator == "/" else "."),
         fill_value=fill_value,
         codecs=codecs,
         attributes=dict(attributes),
         extra={name: value for name, value in document.items() if name not in _KNOWN},
     )
-    if problems.found and check is not None and codecs_are_read:
+    if problems.found and check is not None:
         problems.extend(check(metadata))
     problems.raise_if_any(where)
     return metadata
@@ -158,7 +166,6 @@ def parse_group(
 
 
 def codec_list(
-    data_type: dtypes.DataType,
     *,
     order: str,
     ndim: int,
@@ -182,7 +189,8 @@ def codec_list(
     takes_numbers = compressor is not None and _numcodec_id(compressor) in _OF_NUMBERS
     if others or takes_numbers:
         last = compressor if takes_numbers else None
-        chain = {"serializer": serializer, "filters": others, "compressor": last}
+        first = len(filters) - len(others)
+        chain = {"serializer": serializer, "filters": others, "compressor": last, "first": first}
         serializer = CodecSpec(FILTER_CHAIN, chain)
     codecs.append(serializer)
     if compressor is not None and not takes_numbers:
@@ -242,22 +250,22 @@ def group_document(metadata: GroupMetadata) -> dict[str, Any]:
     return {"zarr_format": 2, **metadata.extra}
 
 
-def problem_path(metadata: ArrayMetadata, path: str) -> str:
+def problem_path(codecs: Sequence[CodecSpec], path: str) -> str:
     """Say where in a version 2 document a problem of the codecs lies.
 
-    `path` is that of the list of codecs into which the document was read. The layout of elements,
+    `path` is that of the codecs into which the document was read. The layout of elements,
     which version 2 has no codec for, is the business of ``dtype``.
     """
     match = re.fullmatch(r"codecs\[(\d+)\](?:\.configuration)?(.*)", path)
     if match is None:
         return path
     at, rest = int(match[1]), match[2]
-    serializer = _serializer_index(metadata.codecs)
-    if at == serializer and metadata.codecs[at].name in OBJECT_FILTERS.values():
+    serializer = _serializer_index(codecs)
+    if at == serializer and codecs[at].name in OBJECT_FILTERS.values():
         return f"filters[0]{rest}"
     if at == serializer:
         # Filters are part of how elements become bytes; each problem says which of them it is.
-        return rest[1:] if metadata.codecs[at].name == FILTER_CHAIN and rest else "dtype"
+        return rest[1:] if codecs[at].name == FILTER_CHAIN and rest else "dtype"
     return f"compressor{rest}" if at > serializer else "order"
 
 
@@ -316,17 +324,14 @@ def _filters(document: Mapping[str, Any], problems: Problems) -> tuple[CodecSpec
     if not isinstance(value, list):
         problems.add("filters", f"must be a list or null, got {value!r}")
         return ()
-    specs = (_numcodec(entry, f"filters[{i}]", problems) for i, entry in enumerate(value))
-    return tuple(spec for spec in specs if spec is not None)
+    return tuple(_numcodec(entry, f"filters[{i}]", problems) for i, entry in enumerate(value))
 
 
-def _numcodec(value: Any, path: str, problems: Problems) -> CodecSpec | None:
+def _numcodec(value: Any, path: str, problems: Problems) -> CodecSpec:
     """Read ``{"id": …}``; the configuration stays as it is, so that it is written back alike."""
-    if value is None:
-        return None
     if not isinstance(value, Mapping) or not isinstance(value.get("id"), str):
-        problems.add(path, f"must be null or an object with an id, got {value!r}")
-        return None
+        problems.add(path, f"must be an object with an id, got {value!r}")
+        return UNREAD
     configuration = {name: item for name, item in value.items() if name != "id"}
     return CodecSpec(NUMCODECS_PREFIX + value["id"], configuration)
 

@@ -29,6 +29,7 @@ from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import ChunkKeyEncoding
 from chunkstore.metadata.model import (
     MAX_EXTENT,
+    UNREAD,
     ArrayMetadata,
     Check,
     CodecSpec,
@@ -116,18 +117,19 @@ def parse_array(
     fill_value = _fill_value(document, data_type, problems)
     grid = _grid(document, shape, problems)
     key_encoding = _key_encoding(document, problems)
-    before = len(problems.found)
     codecs = parse_codecs(document.get("codecs", ()), "codecs", problems)
-    codecs_are_read = before == len(problems.found)
     if "codecs" in document and document["codecs"] == []:
         problems.add("codecs", "must not be empty: one array-to-bytes codec is required")
     names = _dimension_names(document, shape, problems)
     _refuse_storage_transformers(document, problems)
     attributes = _attributes(document, problems)
-    if data_type is None or grid is None:
+    if grid is not None and data_type is not None:
+        check_chunk_bytes(grid.largest_chunk, data_type, "chunk_grid.configuration", problems)
+    if grid is None or data_type is None or UNREAD in codecs:
+        if check is not None:
+            problems.extend(check.certain(codecs, zarr_format=3, data_type=data_type, grid=grid))
         problems.raise_if_any(where)
-    assert data_type is not None and grid is not None
-    check_chunk_bytes(grid.largest_chunk, data_type, "chunk_grid.configuration", problems)
+    assert grid is not None and data_type is not None
     metadata = ArrayMetadata(
         zarr_format=3,
         data_type=data_type,
@@ -139,7 +141,7 @@ def parse_array(
         dimension_names=names,
         extra=extra,
     )
-    if problems.found and check is not None and codecs and codecs_are_read:
+    if problems.found and check is not None and codecs:
         problems.extend(check(metadata))
     problems.raise_if_any(where)
     return metadata
@@ -207,15 +209,17 @@ def codec_document(spec: CodecSpec) -> dict[str, Any]:
 
 
 def parse_codecs(value: Any, path: str, problems: Problems) -> tuple[CodecSpec, ...]:
-    """Read a list of codecs at a JSON path; each may be an object or a bare name."""
+    """Read a list of codecs at a JSON path; each may be an object or a bare name.
+
+    What cannot be read is `UNREAD`, its problems noted.
+    """
     if not isinstance(value, (list, tuple)):
         problems.add(path, f"must be a list of codecs, got {value!r}")
         return ()
     specs = []
     for i, entry in enumerate(value):
         spec = _extension(entry, f"{path}[{i}]", problems, may_be_optional=True)
-        if spec is not None:
-            specs.append(spec)
+        specs.append(UNREAD if spec is None else spec)
     return tuple(specs)
 
 

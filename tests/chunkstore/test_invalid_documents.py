@@ -399,7 +399,7 @@ OLD_ARRAYS = [
     Row({"compressor": {"id": 5}}, "compressor", "id"),
     Row({"compressor": {"id": "squash"}}, "compressor", "squash"),
     Row({"compressor": {"id": "gzip", "level": 99}}, "compressor.level", "99"),
-    Row({"compressor": {"id": "blosc", "cname": "brotli"}}, "compressor", "brotli"),
+    Row({"compressor": {"id": "blosc", "cname": "brotli"}}, "compressor.cname", "brotli"),
     Row({"filters": {"id": "delta"}}, "filters", "list"),
     Row({"filters": [{"name": "delta"}]}, "filters[0]", "id"),
     Row({"filters": [{"id": "squash"}]}, "filters[0]", "squash"),

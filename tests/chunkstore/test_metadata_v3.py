@@ -18,7 +18,7 @@ from chunkstore.chunk_grid import RegularGrid
 from chunkstore.codecs.base import BytesBytesCodec
 from chunkstore.errors import ChunkError, InvalidArgumentError, MetadataError
 from chunkstore.metadata import v3
-from chunkstore.metadata.model import ArrayMetadata, Problems
+from chunkstore.metadata.model import UNREAD, ArrayMetadata, Problems
 from chunkstore.types import Buffer, NDArray
 
 ARRAY: dict[str, Any] = {
@@ -233,7 +233,7 @@ def test_names_of_extensions(name: str) -> None:
 def test_names_of_no_extension(name: str) -> None:
     """Other names are refused, whether as a short name or in an object."""
     problems = Problems()
-    assert v3.parse_codecs([name, {"name": name}], "codecs", problems) == ()
+    assert v3.parse_codecs([name, {"name": name}], "codecs", problems) == (UNREAD, UNREAD)
     assert [path for path, _ in problems.found] == ["codecs[0]", "codecs[1].name"]
 
 

@@ -71,3 +71,10 @@ def test_is_a_frozen_value() -> None:
     assert options == Options(n_threads=2, missing_chunks="error") != Options()
     assert pickle.loads(pickle.dumps(options)) == options
     assert hash(options) == hash(pickle.loads(pickle.dumps(options)))
+
+
+@pytest.mark.parametrize("most", [0, -1, 2.0, "1GB", True, None])
+def test_bad_max_decoded_bytes(most: Any) -> None:
+    """The bound of decoded bytes is a positive integer."""
+    with pytest.raises(InvalidArgumentError, match="max_decoded_bytes"):
+        Options(max_decoded_bytes=most)

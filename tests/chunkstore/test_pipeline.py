@@ -55,7 +55,11 @@ def test_what_fits(codecs: tuple[CodecSpec, ...]) -> None:
         ((CodecSpec("bytes", {}),), "codecs[0]", "endian"),
         ((BYTES, CodecSpec("gzip", {"level": 10})), "codecs[1].configuration.level", "from 0 to 9"),
         ((BYTES, CodecSpec("gzip", {})), "codecs[1].configuration.level", "needs 'level'"),
-        ((CodecSpec("transpose", {"order": [0]}), BYTES), "codecs[0]", "permutation of [0, 1]"),
+        (
+            (CodecSpec("transpose", {"order": [0]}), BYTES),
+            "codecs[0].configuration.order",
+            "permutation of [0, 1]",
+        ),
     ],
 )
 def test_what_does_not_fit(codecs: tuple[CodecSpec, ...], path: str, what: str) -> None:
@@ -74,7 +78,7 @@ def test_all_misfits_are_reported() -> None:
         CodecSpec("nonsense", {}),
     )
     assert [path for path, _ in found] == [
-        "codecs[0]",
+        "codecs[0].configuration.order",
         "codecs[2].configuration.level",
         "codecs[3]",
     ]

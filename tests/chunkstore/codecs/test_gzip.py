@@ -44,7 +44,7 @@ def test_members_follow_one_another() -> None:
     expected = DATA + b"end"
     assert GzipCodec().decode(stream) == expected
     assert GzipCodec().decode(stream, limit=len(expected)) == expected
-    with pytest.raises(CodecError, match=f"more than the {len(expected) - 1} bytes"):
+    with pytest.raises(CodecError, match=f"more than the {len(expected) - 1} expected"):
         GzipCodec().decode(stream, limit=len(expected) - 1)
 
 

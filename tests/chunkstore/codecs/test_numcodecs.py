@@ -80,7 +80,7 @@ def test_streams_that_follow_one_another(codec: BytesBytesCodec, compress: Any) 
     """Several streams in a row are one value, within one limit; many empty ones cost no ages."""
     streams = b"".join(compress(part) for part in (DATA[:100], b"", DATA[100:5000], DATA[5000:]))
     assert bytes(codec.decode(streams, limit=len(DATA))) == DATA
-    with pytest.raises(CodecError, match="more than the 11999 bytes"):
+    with pytest.raises(CodecError, match="more than the 11999 expected"):
         codec.decode(streams, limit=len(DATA) - 1)
     with pytest.raises(CodecError, match=r"ends before|cannot decode"):
         codec.decode(streams[:-1], limit=len(DATA))
@@ -115,7 +115,7 @@ def test_lz4_length_is_checked(declared: int) -> None:
     value = declared.to_bytes(4, "little", signed=True) + bytes(codec.encode(DATA))[4:]
 
     def decode() -> None:
-        with pytest.raises(CodecError, match="declares"):
+        with pytest.raises(CodecError, match=r"declares|more than"):
             codec.decode(value, limit=len(DATA))
 
     assert peak_bytes(decode) < 1 << 20

@@ -19,7 +19,8 @@ import pytest
 import chunkstore as cs
 from chunkstore import codecs as folder
 from chunkstore.codecs import table
-from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, as_bytes, check_keys
+from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, as_bytes
+from chunkstore.codecs.settings import Settings
 from chunkstore.codecs.zstd import ZstdCodec
 from chunkstore.dtypes import from_numpy
 from chunkstore.errors import (
@@ -31,7 +32,7 @@ from chunkstore.errors import (
 from chunkstore.metadata.model import CodecSpec
 from tests.contracts.codecs import spec_for
 
-NOT_CODECS = ("base", "chain", "table")
+NOT_CODECS = ("base", "chain", "probing", "settings", "table")
 OBJECTS = ("categorize", "numcodecs_objects", "vlen_bytes", "vlen_utf8")
 """Codecs of types that are not numbers, whose examples their own tests read."""
 
@@ -197,7 +198,7 @@ class OtherZstd(BytesBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Any, spec: ChunkSpec) -> OtherZstd:
         """Take no configuration."""
-        check_keys(cls.name, configuration)
+        Settings(cls.name, configuration).check()
         return cls()
 
     encode = Invert.encode
