@@ -15,7 +15,9 @@ from chunkstore.chunk_grid import ChunkGrid, RegularGrid
 from chunkstore.display import Facts, as_html, as_text, human_bytes
 from chunkstore.engine import Engine
 from chunkstore.errors import InvalidArgumentError
+from chunkstore.metadata import v2
 from chunkstore.metadata.model import ArrayMetadata
+from chunkstore.metadata.v3 import codec_document
 from chunkstore.options import Options
 from chunkstore.selectors import Selections
 from chunkstore.stores.base import Store
@@ -161,6 +163,36 @@ class Description(Selections):
     def nchunks(self) -> int:
         """Number of chunks, stored or not."""
         return math.prod(self.cdata_shape)
+
+    @property
+    def filters(self) -> tuple[Any, ...]:
+        """Codecs before the elements become bytes, as objects of the document; in its order."""
+        return self._codecs[0]
+
+    @property
+    def serializer(self) -> Any:
+        """The codec that lays elements out as bytes, as in the document; None in version 2."""
+        return self._codecs[1]
+
+    @property
+    def compressors(self) -> tuple[Any, ...]:
+        """Codecs after the elements became bytes; as `filters`. In shards, those of a chunk."""
+        return self._codecs[2]
+
+    @property
+    def _codecs(self) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
+        if self.metadata.zarr_format == 2:
+            document = v2.array_document(self.metadata)
+            compressor = document["compressor"]
+            return tuple(document["filters"] or ()), None, (compressor,) if compressor else ()
+        if self._engine.sharding is None:
+            codecs: list[Any] = [codec_document(spec) for spec in self.metadata.codecs]
+        else:
+            codecs = list(self.metadata.codecs[0].configuration["codecs"])
+        # What a reader may skip is in the document and not in the pipeline.
+        names = [codec if isinstance(codec, str) else codec["name"] for codec in codecs]
+        at = names.index(self._engine.chunk_pipeline.serializer.name)
+        return tuple(codecs[:at]), codecs[at], tuple(codecs[at + 1 :])
 
     @property
     def fill_value(self) -> Any:

@@ -35,7 +35,7 @@ from chunkstore.errors import (
     ReadOnlyError,
     StoreError,
 )
-from chunkstore.keys import RESERVED_PREFIX, join, node_name_problem, prefix_of
+from chunkstore.keys import RESERVED_PREFIX, is_reserved, join, node_name_problem, prefix_of
 from chunkstore.metadata import ConsolidatedCopy
 from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
 from chunkstore.options import Options
@@ -293,7 +293,7 @@ def child_names(store: Store, path: str, zarr_format: int) -> Iterator[str]:
     for prefix in store.list_dir(prefix_of(path)).prefixes:
         name = prefix[:-1].rpartition("/")[2]
         # Version 2 reserves nothing, so that there such names may be members.
-        if zarr_format == 2 or not name.startswith(RESERVED_PREFIX):
+        if zarr_format == 2 or not is_reserved(name):
             yield name
 
 

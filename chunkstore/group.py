@@ -183,6 +183,41 @@ class Group:
             if member is not None:
                 yield name, member
 
+    @property
+    def is_consolidated(self) -> bool:
+        """Whether this handle opens members from consolidated metadata."""
+        return self._copy is not None
+
+    def consolidated_members(
+        self, *, recursive: bool = False
+    ) -> Iterator[tuple[str, Array | Group]]:
+        """Iterate over pairs of path and member as consolidated metadata names them.
+
+        Parameters
+        ----------
+        recursive : bool
+            Whether to go down to members of members.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If this handle uses no consolidated metadata; see `chunkstore.open_group`.
+
+        Notes
+        -----
+        No request. A member that was added by a program which left the copy stale is not seen;
+        `members` sees it.
+        """
+        if self._copy is None:
+            raise InvalidArgumentError(
+                f"{self!r} uses no consolidated metadata; open it with mode='r' and "
+                f"use_consolidated=True"
+            )
+        for path in self._copy.paths() if recursive else self._copy.names():
+            member = self._member(path)
+            assert member is not None, "the copy names it"
+            yield path, member
+
     def arrays(self) -> Iterator[tuple[str, Array]]:
         """Iterate over pairs of name and member, arrays only."""
         return ((name, node) for name, node in self.members() if isinstance(node, Array))

@@ -23,6 +23,7 @@ __all__ = [
     "ChunkKeyEncoding",
     "check_key",
     "check_prefix",
+    "is_reserved",
     "is_temporary",
     "join",
     "node_name_problem",
@@ -36,6 +37,9 @@ RESERVED_PREFIX = "__"
 TEMPORARY = f"{RESERVED_PREFIX}chunkstore-"
 """Start of the names that stores keep for themselves, half-written values and locks: no key may
 have such a part, and no listing shows one."""
+
+_XARRAY_NAME = "__xarray_dataarray_variable__"
+"""The one reserved name that arrays have all the same: xarray's, for an array without a name."""
 
 _NEVER_A_PART = frozenset(("", ".", ".."))
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
@@ -75,6 +79,11 @@ def normalize_path(path: str | None) -> str:
     return "/".join(parts)
 
 
+def is_reserved(name: str) -> bool:
+    """Whether a name is kept free for marks and the like, so that no node has it."""
+    return name.startswith(RESERVED_PREFIX) and name != _XARRAY_NAME
+
+
 def node_name_problem(name: str, *, zarr_format: int) -> str | None:
     """Say in words why a node may not be created under this name; None if it may.
 
@@ -91,7 +100,7 @@ def node_name_problem(name: str, *, zarr_format: int) -> str | None:
         return "a name must not be empty"
     if set(name) == {"."}:
         return "a name must not be made of dots only"
-    if name.startswith(RESERVED_PREFIX):
+    if is_reserved(name):
         return 'names that start with "__" are reserved'
     documents = (".zarray", ".zgroup", ".zattrs", ".zmetadata") if zarr_format == 2 else ()
     if name in ("zarr.json", *documents):

@@ -112,13 +112,15 @@ DASK_FLOORS = {
     "dask_integration.svd": 4,
     "dask_integration.genotypes": 5,
     "dask_integration.pca_job": 5,
+    "dask_integration.xarray_encoding": 1,
     "dask_integration.xarray_engine": 5,
-    "dask_integration.xarray_writer": 5,
+    "dask_integration.xarray_open": 6,
     # Where a job runs and what a person sees of it: used by the door and the command alone.
     "dask_integration.clusters": 6,
     "dask_integration.plot": 6,
     "dask_integration.progress": 6,
     "dask_integration": 7,
+    "dask_integration.xarray": 7,
     "dask_integration.cli": 8,
 }
 
@@ -194,6 +196,8 @@ FOREIGN = {
         "chunkstore.codecs.numcodecs_objects",
         "chunkstore.codecs.vlen_*",
         "chunkstore.codecs.zstd",
+        # The encoding of a dataset holds its codecs as objects where xarray's own backend does.
+        "dask_integration.xarray_encoding",
     ),
     "numcodecs.blosc": ("chunkstore.codecs.blosc",),
     "numcodecs.zstd": ("chunkstore.codecs.zstd",),

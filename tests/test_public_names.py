@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-DOORS = ("chunkstore", "chunkstore.errors", "dask_integration")
+DOORS = ("chunkstore", "chunkstore.errors", "dask_integration", "dask_integration.xarray")
 """The modules that users import from; the `__all__` of another module is for its neighbours."""
 
 

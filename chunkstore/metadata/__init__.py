@@ -165,11 +165,15 @@ class ConsolidatedCopy:
             problems.raise_if_any(self.where)
         return metadata
 
-    def names(self) -> Iterator[str]:
-        """Iterate over the names directly below the group, in sorted order."""
+    def paths(self) -> list[str]:
+        """List the paths of all nodes below the group, at any depth, in sorted order."""
         prefix = f"{self.base}/" if self.base else ""
         below = (path.removeprefix(prefix) for path in self.entries if path.startswith(prefix))
-        return iter(sorted({path for path in below if path and "/" not in path}))
+        return sorted({path for path in below if path})
+
+    def names(self) -> Iterator[str]:
+        """Iterate over the names directly below the group, in sorted order."""
+        return (path for path in self.paths() if "/" not in path)
 
     def below(self, path: str) -> ConsolidatedCopy:
         """Give the view of a group inside."""

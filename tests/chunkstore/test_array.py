@@ -439,3 +439,25 @@ def test_iterating_reads_each_value_once_a_row_of_chunks(shards: tuple[int, ...]
     assert [row.tolist() for row in stored] == values.tolist()
     asked = [key for what, key in store.record if what == "get"]
     assert sorted(asked) == sorted(store.list_prefix("c/"))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("shards", [None, (4, 4)])
+def test_codecs_are_told_as_they_can_be_given(zarr_format: int, shards: Any) -> None:
+    """`filters`, `serializer` and `compressors` of an array make another one of the same codecs."""
+    if zarr_format == 2 and shards:
+        pytest.skip("version 2 has no shards")
+    how: Any = {"shape": (8, 4), "dtype": "<i4", "chunks": (2, 4), "shards": shards}
+    filters = [{"id": "delta", "dtype": "<i4"}]
+    first = cs.create_array(None, filters=filters, zarr_format=zarr_format, **how)
+    assert [len(first.filters), len(first.compressors)] == [1, 1 if zarr_format == 2 else 2]
+    assert (first.serializer is None) is (zarr_format == 2)
+    second = cs.create_array(
+        None,
+        filters=first.filters,
+        serializer=first.serializer or "auto",
+        compressors=first.compressors,
+        zarr_format=zarr_format,
+        **how,
+    )
+    assert second.metadata.codecs == first.metadata.codecs

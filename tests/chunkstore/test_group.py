@@ -195,3 +195,25 @@ def test_listing_is_one_request_a_member() -> None:
     store.forget()
     assert len(list(root.members())) == 3
     assert store.record == [("get", f"{name}/zarr.json") for name in "abc"]
+
+
+def test_consolidated_members_ask_the_store_for_nothing() -> None:
+    """Members come from the consolidated metadata alone, at any depth, in order of paths."""
+    store = RecordingStore()
+    root = cs.create_group(store)
+    for path in ("b/y", "a", "b/x"):
+        root.create_array(path, shape=3, dtype="i4")
+    cs.consolidate_metadata(store)
+    opened = cs.open_group(store, mode="r", use_consolidated=True)
+    store.forget()
+    assert opened.is_consolidated
+    assert [path for path, _ in opened.consolidated_members()] == ["a", "b"]
+    found = dict(opened.consolidated_members(recursive=True))
+    assert list(found) == ["a", "b", "b/x", "b/y"]
+    assert found["b/x"].path == "b/x"
+    assert [path for path, _ in found["b"].consolidated_members()] == ["x", "y"]
+    assert store.record == []
+    plain = cs.open_group(store, mode="r", use_consolidated=False)
+    assert not plain.is_consolidated
+    with pytest.raises(InvalidArgumentError, match="use_consolidated=True"):
+        list(plain.consolidated_members())

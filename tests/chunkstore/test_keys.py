@@ -85,6 +85,7 @@ def test_normal_paths_stay(text: str) -> None:
         ("zarr.json", 3, False),
         ("__a", 3, False),
         ("__a", 2, False),
+        ("__xarray_dataarray_variable__", 3, True),
         ("...", 3, False),
         ("", 3, False),
     ],
