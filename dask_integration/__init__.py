@@ -34,6 +34,7 @@ else:
     from dask_integration.receipts import StoreReport
     from dask_integration.rechunk import RechunkJob, RechunkReport, rechunk
     from dask_integration.rechunk_plan import RechunkPlan
+    from dask_integration.reductions import reduce
     from dask_integration.standardise import standardise
     from dask_integration.svd import SVD, svd
 
@@ -45,6 +46,7 @@ __all__ = [
     "StoreReport",
     "from_store",
     "rechunk",
+    "reduce",
     "standardise",
     "svd",
     "to_store",

@@ -96,6 +96,7 @@ DASK_FLOORS = {
     "dask_integration.cuts": 1,
     "dask_integration.places": 1,
     "dask_integration.report": 1,
+    "dask_integration.summaries": 1,
     "dask_integration.rechunk_plan": 1,
     "dask_integration.layers": 2,
     "dask_integration.layers.*": 2,

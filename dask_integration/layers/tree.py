@@ -149,7 +149,7 @@ def reduce_blocks(
     token = tokenize(partials.name, combine, split_every, finalize, reduced, chunks, dtype)
     name = f"{label}-{token}"
     graph = _tree(partials, combine, name, axes=reduced, split_every=split_every, finalize=finalize)
-    return make_array(graph, name, chunks=chunks, dtype=dtype)
+    return make_array(_without_descriptions(graph), name, chunks=chunks, dtype=dtype)
 
 
 def _tree(
