@@ -153,6 +153,12 @@ SAME_FLOOR = {
     ),
     "chunkstore.codecs.*": ("chunkstore.codecs.base", "chunkstore.codecs.settings"),
     "chunkstore.stores.resolve": ("chunkstore.stores.*",),
+    # What a backend is written with, in one place.
+    "chunkstore.stores": (
+        "chunkstore.stores.base",
+        "chunkstore.stores.conditional",
+        "chunkstore.stores.leases",
+    ),
     # Remote stores share more: hidden credentials, updates and locks made of conditional writes.
     "chunkstore.stores.conditional": ("chunkstore.stores.base", "chunkstore.stores.leases"),
     "chunkstore.stores.fsspec": ("chunkstore.stores.base", "chunkstore.stores.address"),

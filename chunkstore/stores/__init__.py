@@ -1,1 +1,29 @@
-"""Stores: one small file a backend, on the contract of ``base``; ``resolve`` picks one."""
+"""Stores: mappings from keys to bytes.
+
+What a backend is written with is here; each of our own is in the file named after it. The contract
+that all keep is in ``base``.
+"""
+
+from __future__ import annotations
+
+from chunkstore.keys import check_key, check_prefix, is_temporary
+from chunkstore.stores.base import Listing, LockKind, OpenValue, Store, listing_of
+from chunkstore.stores.conditional import ConditionalStore
+from chunkstore.stores.leases import Version, Versioned
+from chunkstore.types import Buffer, ByteRange
+
+__all__ = [
+    "Buffer",
+    "ByteRange",
+    "ConditionalStore",
+    "Listing",
+    "LockKind",
+    "OpenValue",
+    "Store",
+    "Version",
+    "Versioned",
+    "check_key",
+    "check_prefix",
+    "is_temporary",
+    "listing_of",
+]

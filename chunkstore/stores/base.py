@@ -15,8 +15,9 @@ What every store promises:
 - Every method may be called from many threads at once.
 - A store is a value: two handles on the same place are equal, and unpickling one does no I/O.
 
-Whether a store keeps this, the suite in ``tests/contracts/stores.py`` says: subclass
-``StoreContract`` in a test file of your own, tell it how to make an empty store, and run pytest.
+Whether a store keeps this, the suite in ``tests/contracts/stores.py`` says. It needs chunkstore
+and pytest alone: copy the file beside tests of your own, subclass ``StoreContract``, tell it how to
+make an empty store, and run pytest.
 """
 
 from __future__ import annotations

@@ -169,6 +169,19 @@ class StoreContract:
                 assert ask(key) is None
         assert list(store.list_prefix()) == []
 
+    def test_own_names_are_no_keys(self, store: Store) -> None:
+        """No key may have a part that starts as the names do which stores keep for themselves."""
+        for key in ("__chunkstore-x", "a/__chunkstore-x", "__chunkstore-x/a"):
+            for change in (
+                lambda key=key: store.set(key, b"1"),
+                lambda key=key: store.update(key, lambda _: b"1"),
+            ):
+                with pytest.raises(InvalidArgumentError, match="the store's own"):
+                    change()
+        assert list(store.list_prefix()) == []
+        store.set("a__chunkstore-x", b"1")
+        assert store.get("a__chunkstore-x") == b"1"
+
     # -- parts of a value -----------------------------------------------------------------------
 
     @pytest.mark.parametrize(("start", "length"), RANGES)

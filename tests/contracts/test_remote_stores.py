@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chunkstore.errors import ConflictError, StoreError
+from chunkstore.stores import conditional
 from chunkstore.types import ByteRange
+from chunkstore.workers import run_in_threads
 from tests.contracts.stores import ODD_KEYS, StoreContract
 from tests.services import Service, azure, gcs, gcs_xml, s3
 
@@ -46,6 +49,19 @@ class ConditionalContract(RemoteContract):
         assert not store.write_if("a", b"4", found.version)
         assert store.get("a") == b"3"
         assert list(store.list_prefix()) == ["a"]
+
+    def test_updates_race_on_the_service(
+        self, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Updates that nothing but the service keeps apart, as between machines, all count."""
+        store.has_conditions()
+        monkeypatch.setattr(conditional, "thread_lock", lambda *_: nullcontext())
+
+        def count(_: int) -> None:
+            store.update("n", lambda stored: str(int(stored or b"0") + 1).encode())
+
+        run_in_threads(count, range(40), n_threads=4)
+        assert store.get("n") == b"40"
 
     def test_a_replaced_value_is_noticed(self, store: ObjectStore) -> None:
         """Parts of a value that was replaced by one of the same length are refused."""
