@@ -207,6 +207,9 @@ class Array(Description):
 
         Notes
         -----
+        Under codecs that round, elements that come in may read as what the codecs make of the
+        fill value, where a stored chunk holds them.
+
         An axis of a rectilinear grid that grows beyond its chunks gets one more for the rest.
 
         Lists the array's keys once. Shrinking deletes the chunks outside; what was there does not

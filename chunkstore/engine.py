@@ -304,7 +304,7 @@ class Engine:
             return pipeline.encode(chunk)
 
         def merge(stored: bytes | None) -> Buffer | None:
-            chunk = _full(pipeline)
+            chunk = pipeline.full_chunk()
             if stored is not None:
                 pipeline.decode(stored, chunk)
             _assign(chunk, selection, part, fields)
@@ -497,7 +497,7 @@ class Engine:
         if whole and not fields:
             chunk = _padded(inner, selection, part)
         else:
-            chunk = _full(inner)
+            chunk = inner.full_chunk()
             if old is not None:
                 inner.decode(old, chunk)
             _assign(chunk, selection, part, fields)
@@ -527,9 +527,9 @@ class Engine:
 
     def _fail(self, verb: str, unit: Unit, error: ChunkStoreError) -> NoReturn:
         coords = unit.projection.coords
-        hint = (
-            "The value is damaged, or was written under other metadata." if verb == "read" else ""
-        )
+        hint = "The value is damaged, or was written under other metadata."
+        if verb == "write":
+            hint = _padding_hint(self.chunk_pipeline)
         raise ChunkError(
             f"cannot {verb} chunk {coords} of array {self.path or '/'!r} in {self.store!r} (key "
             f"{unit.key!r}): {error}. {hint}".rstrip(),
@@ -538,6 +538,20 @@ class Engine:
             key=unit.key,
             chunk_coords=coords,
         ) from error
+
+
+def _padding_hint(pipeline: Pipeline) -> str:
+    """Say so where a chunk may have failed for its padding, and not for the values given."""
+    if not pipeline.spec.data_type.is_fixed_size:
+        return ""
+    try:
+        pipeline.lay_out(pipeline.full_chunk())
+    except CodecError:
+        return (
+            f"The fill value {pipeline.spec.fill_value!s}, which fills up chunks that are written "
+            f"in part or reach beyond the array, cannot be encoded: create it with another one."
+        )
+    return ""
 
 
 def _place(pipeline: Pipeline, value: Buffer, projection: Projection, out: NDArray) -> None:
@@ -557,21 +571,12 @@ def _is_copy(selection: tuple[Any, ...]) -> bool:
     return any(isinstance(entry, np.ndarray) for entry in selection)
 
 
-def _full(pipeline: Pipeline) -> NDArray:
-    """Make a chunk of nothing but fill value."""
-    spec = pipeline.spec
-    chunk = np.empty(spec.shape, spec.data_type.dtype)
-    # Not np.full: it drops the zeros at the end of byte strings and of text.
-    chunk[...] = spec.fill_value
-    return chunk
-
-
 def _padded(pipeline: Pipeline, selection: tuple[Any, ...], part: NDArray) -> NDArray:
     """Give a chunk in the stored type; what reaches beyond the array is fill value."""
     spec = pipeline.spec
     if part.shape == spec.shape:
         return part.astype(spec.data_type.dtype, copy=False)
-    chunk = _full(pipeline)
+    chunk = pipeline.full_chunk()
     chunk[selection] = part
     return chunk
 

@@ -117,6 +117,19 @@ class Pipeline:
         np.copyto(out, chunk, casting="no")
         return out
 
+    def lay_out(self, chunk: NDArray) -> Buffer:
+        """Do the part of `encode` that comes before the codecs of bytes."""
+        for codec, spec in self.array_codecs:
+            chunk = codec.encode(chunk, spec)
+        return self.serializer.encode(chunk, self.stored_spec)
+
+    def full_chunk(self) -> NDArray:
+        """Make a chunk of nothing but fill value."""
+        chunk: NDArray = np.empty(self.spec.shape, self.spec.data_type.dtype)
+        # Not np.full: it drops the zeros at the end of byte strings and of text.
+        chunk[...] = self.spec.fill_value
+        return chunk
+
     def encoded_nbytes(self) -> int | None:
         """Give the length of every encoded chunk where it does not depend on the values."""
         n_bytes = self.serializer.encoded_nbytes(self.stored_spec)
@@ -144,9 +157,7 @@ class Pipeline:
                 f"codecs that are not known can be skipped to read, not to write: "
                 f"{', '.join(self.skipped)}"
             )
-        for array_codec, spec in self.array_codecs:
-            chunk = array_codec.encode(chunk, spec)
-        data = self.serializer.encode(chunk, self.stored_spec)
+        data = self.lay_out(chunk)
         for bytes_codec, limit, _ in reversed(self.bytes_decoding):
             if limit is None:
                 check_unbounded(bytes_codec, data, self.spec.options)

@@ -9,20 +9,26 @@ Floor 5, on top of the engine and the documents. The order of steps is the safet
 - shrinking: first the documents shrink, then the data beyond them goes.
 
 A process killed in between leaves bytes that no reader sees and that the next change removes.
+
+Codecs that round make of the fill value what they make of any number: so read the elements that
+come in where a stored chunk holds them. What is within the array is encoded anew only where its
+chunk's padding must change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from chunkstore import documents
 from chunkstore.cache import mark_changed
+from chunkstore.chunk_grid import Axis, ChunkGrid, RegularGrid
 from chunkstore.empty import is_all_fill
 from chunkstore.engine import Engine
-from chunkstore.errors import ConflictError, InvalidArgumentError
+from chunkstore.errors import CodecError, ConflictError, InvalidArgumentError
 from chunkstore.keys import prefix_of
 from chunkstore.metadata.model import ArrayMetadata
 from chunkstore.requests import Grid, Projection, Request, Run
@@ -42,6 +48,7 @@ def resize(engine: Engine, shape: Shape) -> ArrayMetadata:
     metadata = engine.metadata
     smaller = tuple(map(min, old, shape))
     if smaller != old:
+        _check_padding(engine, smaller)
         metadata = _publish(engine, smaller)
         engine = _with_metadata(engine, metadata)
         _clear_padding(engine)
@@ -101,10 +108,11 @@ def _clear_padding(engine: Engine) -> None:
     """Make what chunks at the far edges hold beyond the array the fill value again.
 
     The formats leave padding open, so what is there may be anything: old values of a larger
-    array, or another writer's choice. Only chunks where it is not the fill value are rewritten.
+    array, or another writer's choice. Only chunks where it is neither the fill value nor what the
+    codecs make of it are rewritten.
     """
     shape, grid = engine.metadata.shape, engine.metadata.grid
-    reach = tuple(_reach(engine, i) for i in range(len(shape)))
+    reach = tuple(map(_reach, grid.axes))
     wide = _with_shape(engine, reach)
     fill = engine.pipeline.spec.fill_value
     for axis, extent in enumerate(shape):
@@ -116,13 +124,41 @@ def _clear_padding(engine: Engine) -> None:
             part = _box_of(projection, grid)
             values = np.empty(part.buffer_shape, engine.metadata.dtype)
             wide.read(part, values)
-            if not is_all_fill(values, fill):
+            if not is_all_fill(values, fill) and not is_all_fill(values, _encoded_fill(engine)):
                 wide.write(part, np.broadcast_to(np.asarray(fill, values.dtype), values.shape))
 
 
-def _reach(engine: Engine, axis: int) -> int:
+def _encoded_fill(engine: Engine) -> Any:
+    """Give what the fill value reads as when it was stored: another one where codecs round."""
+    pipeline = engine.chunk_pipeline
+    try:
+        decoded = pipeline.decode(pipeline.encode(pipeline.full_chunk()))
+    except CodecError:
+        # It is stored nowhere, and needs not be where inner chunks are left out as a whole.
+        return pipeline.spec.fill_value
+    return decoded[(0,) * decoded.ndim]
+
+
+def _check_padding(engine: Engine, shape: Shape) -> None:
+    """Refuse a shape that cuts chunks in two, if their codecs cannot hold the fill value."""
+    pipeline = engine.chunk_pipeline
+    grid: ChunkGrid = engine.metadata.grid.resized(shape)
+    if engine.sharding is not None:
+        grid = RegularGrid(shape, pipeline.spec.shape)
+    if all(_reach(axis) == axis.extent for axis in grid.axes):
+        return
+    try:
+        pipeline.encode(pipeline.full_chunk())
+    except CodecError as error:
+        raise InvalidArgumentError(
+            f"cannot resize {engine.path or '/'!r} in {engine.store!r} to {shape}: what is cut off "
+            f"within a chunk becomes the fill value, which the codecs cannot hold: {error}. Choose "
+            f"multiples of the chunks {pipeline.spec.shape}"
+        ) from error
+
+
+def _reach(line: Axis) -> int:
     """Give the end of the last chunk along an axis, padding included."""
-    line = engine.metadata.grid.axes[axis]
     if line.extent == 0:
         return 0
     last = line.n_chunks - 1
