@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "--quick", dest="scale", action="store_const", const="quick",
         help="a sixteenth of the data and three rounds: shows gross changes alone",
     )  # fmt: skip
-    parser.add_argument("--scale", choices=SCALES, default="full", help=argparse.SUPPRESS)
+    parser.add_argument("--scale", choices=SCALES, help=argparse.SUPPRESS)
     parser.add_argument(
         "--only", metavar="PATTERN", default="",
         help='rows whose "topic: name" contains this; * stands for anything',
@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         help="a folder for the arrays, on the file system to measure; kept, and used again by "
         "the next run (default: a temporary one, removed)",
     )  # fmt: skip
+    parser.set_defaults(scale="full")
     return parser
 
 
@@ -54,7 +55,7 @@ def main() -> int:
     options = parser().parse_args()
     # Ended from outside it still ends its workers and removes its data.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    unknown = sorted(set(options.topics) - set(topics()))
+    unknown = sorted(name for name in {*options.topics} - {*topics()} if "." not in name)
     if unknown:
         print(f"no topic {', '.join(unknown)}; there are {', '.join(topics())}", file=sys.stderr)
         return 2

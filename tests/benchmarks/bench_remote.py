@@ -1,118 +1,138 @@
 """Throughput over a local S3 service: chunkstore beside zarr-python over obstore and over s3fs.
 
-Run by ``ci/bench``, or as a script: ``python tests/benchmarks/bench_remote.py``. Reads and writes
-64 MiB in chunks of 1 MiB. The contenders take turns, so that what else the machine does hits all
-alike; the figure of each is its median, and the ratios are ours over theirs in the same run.
+64 MiB in chunks of 1 MiB, plain bytes. The service is moto's, in Python: it bounds all contenders
+alike, so the ratios say which client costs less, and the figures nothing of a real network.
 """
 
 from __future__ import annotations
 
-import statistics
-import subprocess
+import contextlib
 import sys
-import tempfile
-import time
 import urllib.request
-import uuid
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-import chunkstore as cs
+from tests.benchmarks.data import equals
+from tests.benchmarks.harness import OURS, Contender, Row, Scale
+from tests.services import free_port, running
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.services import free_port, running  # noqa: E402
-
-SHAPE, CHUNKS = (64, 1024, 256), (1, 1024, 256)
-MIB = 64
 OPTIONS = {"access_key_id": "tester", "secret_access_key": "secret", "region": "us-east-1"}
+CHUNKS = (1, 1024, 256)
+
+Opener = Callable[[Scale, dict[str, Any] | None], Any]
+"""Makes an array of a layout, or opens the one made with None."""
 
 
-def contenders(endpoint: str, key: str) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
-    """Map each contender to how it makes an array and how it opens one; plain bytes, no codec."""
-    import obstore.store
-    import zarr
-    from zarr.storage import FsspecStore, ObjectStore
+def rows(scale: Scale) -> list[Row]:
+    """Give the rows of this topic."""
+    values = np.random.default_rng(0).random((scale.part(64), 1024, 256), "f4")
+    what = f"{values.nbytes >> 20} MiB in chunks of 1 MiB, no codec"
+    layout = {"shape": values.shape, "chunks": CHUNKS, "dtype": "f4", "compressors": None}
 
-    options = {**OPTIONS, "endpoint": endpoint}
-    layout: dict[str, Any] = {"shape": SHAPE, "chunks": CHUNKS, "dtype": "f4", "compressors": None}
+    def prepare_write(open_it: Opener) -> Callable[[], Any]:
+        def run() -> None:
+            open_it(scale, layout)[...] = values
 
-    def over_obstore() -> Any:
-        return ObjectStore(
-            obstore.store.from_url(
-                f"s3://bucket/{key}/o", client_options={"allow_http": True}, **options
-            )
-        )
+        return run
 
-    def over_s3fs() -> Any:
-        return FsspecStore.from_url(
-            f"s3://bucket/{key}/f",
-            storage_options={
-                "key": "tester", "secret": "secret", "endpoint_url": endpoint,
-                "client_kwargs": {"region_name": "us-east-1"},
-            },
-        )  # fmt: skip
+    def prepare_read(open_it: Opener) -> Callable[[], Any]:
+        open_it(scale, layout)[...] = values
+        array = open_it(scale, None)
+        return lambda: array[...]
 
-    url = f"s3://bucket/{key}/c"
-    return {
-        "chunkstore": (
-            lambda: cs.create_array(url, overwrite=True, storage_options=options, **layout),
-            lambda: cs.open_array(url, mode="r", storage_options=options),
+    def check_written(open_it: Opener, _: Any) -> None:
+        equals(values, open_it(scale, None)[...])
+
+    around = partial(service, scale)
+    return [
+        Row(
+            "write all", what,
+            [
+                Contender(
+                    name, partial(prepare_write, open_it), needs=needs,
+                    check=partial(check_written, open_it),
+                )
+                for name, (open_it, needs) in OPENERS.items()
+            ],
+            around=around,
         ),
-        "zarr over obstore": (
-            lambda: zarr.create_array(over_obstore(), overwrite=True, **layout),
-            lambda: zarr.open_array(over_obstore(), mode="r"),
+        Row(
+            "read all", what,
+            [
+                Contender(name, partial(prepare_read, open_it), needs=needs)
+                for name, (open_it, needs) in OPENERS.items()
+            ],
+            check=lambda result: equals(values, result),
+            around=around,
         ),
-        "zarr over s3fs": (
-            lambda: zarr.create_array(over_s3fs(), overwrite=True, **layout),
-            lambda: zarr.open_array(over_s3fs(), mode="r"),
-        ),
-    }
+    ]  # fmt: skip
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Give the seconds that some work takes, and its result."""
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
-
-
-def main(n_rounds: int = 5) -> None:
-    """Run the comparison and print a table."""
-    values = np.random.default_rng(0).random(SHAPE, "f4")
+@contextlib.contextmanager
+def service(scale: Scale) -> Iterator[None]:
+    """Run an S3 service with an empty bucket, and leave its address where workers find it."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    times: dict[str, dict[str, list[float]]] = {"write": {}, "read": {}}
-    with tempfile.TemporaryDirectory() as folder, running(command, port, Path(folder) / "log"):
+    with running(command, port, scale.folder / "service.log"):
         endpoint = f"http://127.0.0.1:{port}"
         urllib.request.urlopen(urllib.request.Request(f"{endpoint}/bucket", method="PUT")).close()
-        all_contenders = contenders(endpoint, uuid.uuid4().hex)
-        for turn in range(n_rounds + 1):
-            for name, (make, reopen) in all_contenders.items():
-                array = make()
-                write_s, _ = timed(lambda array=array: array.__setitem__(..., values))
-                array = reopen()
-                read_s, result = timed(lambda array=array: array[...])
-                assert np.array_equal(result, values)
-                if turn:  # The first round makes connections and pools.
-                    times["write"].setdefault(name, []).append(write_s)
-                    times["read"].setdefault(name, []).append(read_s)
-    for what, by_name in times.items():
-        ours = statistics.median(by_name["chunkstore"])
-        for name, seconds in by_name.items():
-            median = statistics.median(seconds)
-            print(
-                f"{what:6}{name:20}{MIB / median:8.1f} MiB/s  "
-                f"chunkstore is {median / ours:5.2f} times as fast"
-            )
+        (scale.folder / "endpoint").write_text(endpoint)
+        yield
 
 
-if __name__ == "__main__":
-    try:
-        main()
-    except subprocess.SubprocessError as error:
-        sys.exit(str(error))
+def endpoint_of(scale: Scale) -> str:
+    """Give the address of the service."""
+    return (scale.folder / "endpoint").read_text()
+
+
+def ours(scale: Scale, layout: dict[str, Any] | None) -> Any:
+    """Ours over obstore."""
+    import chunkstore
+
+    options = {**OPTIONS, "endpoint": endpoint_of(scale)}
+    url = "s3://bucket/ours"
+    if layout is None:
+        return chunkstore.open_array(url, mode="r", storage_options=options)
+    return chunkstore.create_array(url, overwrite=True, storage_options=options, **layout)
+
+
+def zarr_over_obstore(scale: Scale, layout: dict[str, Any] | None) -> Any:
+    """zarr-python's ObjectStore."""
+    import obstore.store
+    import zarr
+    from zarr.storage import ObjectStore
+
+    raw = obstore.store.from_url(
+        "s3://bucket/obstore", client_options={"allow_http": True}, endpoint=endpoint_of(scale),
+        **OPTIONS,
+    )  # fmt: skip
+    return zarr_on(zarr, ObjectStore(raw), layout)
+
+
+def zarr_over_s3fs(scale: Scale, layout: dict[str, Any] | None) -> Any:
+    """zarr-python's FsspecStore."""
+    import zarr
+    from zarr.storage import FsspecStore
+
+    options = {
+        "key": "tester", "secret": "secret", "endpoint_url": endpoint_of(scale),
+        "client_kwargs": {"region_name": "us-east-1"},
+    }  # fmt: skip
+    return zarr_on(zarr, FsspecStore.from_url("s3://bucket/s3fs", storage_options=options), layout)
+
+
+def zarr_on(zarr: Any, store: Any, layout: dict[str, Any] | None) -> Any:
+    """Make or open an array with zarr-python."""
+    if layout is None:
+        return zarr.open_array(store, mode="r")
+    return zarr.create_array(store, overwrite=True, **layout)
+
+
+OPENERS: dict[str, tuple[Opener, tuple[str, ...]]] = {
+    OURS: (ours, ("obstore",)),
+    "zarr over obstore": (zarr_over_obstore, ("zarr", "obstore")),
+    "zarr over s3fs": (zarr_over_s3fs, ("zarr", "s3fs")),
+}
