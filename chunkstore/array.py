@@ -190,13 +190,16 @@ class Array(Description):
 
     # -- changing the extent --------------------------------------------------------------------
 
-    def resize(self, shape: int | Sequence[int]) -> None:
+    def resize(self, shape: int | Sequence[int], *, written: bool = False) -> None:
         """Change the shape; elements that come in read as the fill value.
 
         Parameters
         ----------
         shape : int or tuple of int
             The new extent along each axis.
+        written : bool
+            Whether what comes in was written already, through `grown`: then only the documents
+            change.
 
         Raises
         ------
@@ -218,7 +221,42 @@ class Array(Description):
         documents.check_open_for_writing(self.read_only, repr(self))
         new = extents("shape", shape, least=0)
         with self.store.lock("node", self.path):
-            self._use(resizing.resize(self._engine, new))
+            change = resizing.publish if written else resizing.resize
+            self._use(change(self._engine, new))
+
+    def grown(self, shape: int | Sequence[int]) -> Array:
+        """Give a handle for writing what the array will hold when it has grown to a shape.
+
+        Readers see the old extent until ``resize(shape, written=True)`` is called on this handle:
+        all that was written, or, if the job fails before, nothing of it.
+
+        Parameters
+        ----------
+        shape : int or tuple of int
+            The new extent along each axis, none smaller than now.
+
+        Notes
+        -----
+        Lists the array's keys once, and clears what is stored beyond the old extent. No lock is
+        held while the job runs: if another writer changes the shape meanwhile, `resize` raises
+        `ConflictError`, and what was appended last may be a mixture of both. One job at a time.
+
+        Examples
+        --------
+        >>> import chunkstore
+        >>> a = chunkstore.create_array(chunkstore.MemoryStore(), data=[1, 2, 3], chunks=2)
+        >>> a.grown(5)[3:] = [4, 5]
+        >>> a[:]
+        array([1, 2, 3])
+        >>> a.resize(5, written=True)
+        >>> a[:]
+        array([1, 2, 3, 4, 5])
+        """
+        documents.check_open_for_writing(self.read_only, repr(self))
+        new = extents("shape", shape, least=0)
+        with self.store.lock("node", self.path):
+            engine = resizing.prepared(self._engine, new)
+        return Array(engine, read_only=self._read_only)
 
     def append(self, data: Any, axis: int = 0) -> Shape:
         """Write data behind the end of one axis; gives the new shape.

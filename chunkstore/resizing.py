@@ -17,6 +17,7 @@ chunk's padding must change.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -34,7 +35,7 @@ from chunkstore.metadata.model import ArrayMetadata
 from chunkstore.requests import Grid, Projection, Request, Run
 from chunkstore.types import NDArray, Shape
 
-__all__ = ["append", "resize", "stored_keys"]
+__all__ = ["append", "prepared", "publish", "resize", "stored_keys"]
 
 
 def resize(engine: Engine, shape: Shape) -> ArrayMetadata:
@@ -45,18 +46,19 @@ def resize(engine: Engine, shape: Shape) -> ArrayMetadata:
             f"cannot resize {engine.path or '/'!r} from shape {old} to {shape}: the number of "
             f"axes is fixed"
         )
+    _check_current(engine, shape)
     metadata = engine.metadata
     smaller = tuple(map(min, old, shape))
     if smaller != old:
         _check_padding(engine, smaller)
-        metadata = _publish(engine, smaller)
+        metadata = publish(engine, smaller)
         engine = _with_metadata(engine, metadata)
         _clear_padding(engine)
         _delete_strays(engine)
     if smaller != shape:
         _clear_padding(engine)
         _delete_strays(engine)
-        metadata = _publish(engine, shape)
+        metadata = publish(engine, shape)
     return metadata
 
 
@@ -74,7 +76,21 @@ def append(engine: Engine, data: NDArray, axis: int) -> ArrayMetadata:
     grown = _with_shape(engine, shape)
     starts = tuple(old[i] if i == axis else 0 for i in range(len(old)))
     grown.write(_box(starts, data.shape), data)
-    return _publish(engine, shape)
+    return publish(engine, shape)
+
+
+def prepared(engine: Engine, shape: Shape) -> Engine:
+    """Make room for what comes in when an array grows; gives the engine to write it with."""
+    old = engine.metadata.shape
+    if len(shape) != len(old) or any(map(operator.lt, shape, old)):
+        raise InvalidArgumentError(
+            f"cannot grow {engine.path or '/'!r} from shape {old} to {shape}: an array keeps its "
+            f"number of axes, and none of them gets shorter"
+        )
+    _check_current(engine, shape)
+    _clear_padding(engine)
+    _delete_strays(engine)
+    return _with_shape(engine, shape)
 
 
 def stored_keys(engine: Engine) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -87,21 +103,36 @@ def stored_keys(engine: Engine) -> Iterator[tuple[str, tuple[int, ...]]]:
             yield key, coords
 
 
-def _publish(engine: Engine, shape: Shape) -> ArrayMetadata:
+def publish(engine: Engine, shape: Shape) -> ArrayMetadata:
     """Write the new shape, unless another writer has changed it since we read it."""
-    known = engine.metadata.shape
 
     def change(stored: ArrayMetadata) -> ArrayMetadata:
-        if stored.shape != known:
-            raise ConflictError(
-                f"cannot change the shape of {engine.path or '/'!r} in {engine.store!r} from "
-                f"{known} to {shape}: another writer has made it {stored.shape}. Open it again",
-                store=engine.store,
-                path=engine.path,
-            )
+        _refuse_stale(engine, shape, stored.shape)
         return stored.replace(grid=stored.grid.resized(shape))
 
     return documents.update_node(engine.store, engine.path, engine.metadata, change)
+
+
+def _refuse_stale(engine: Engine, shape: Shape, stored: Shape) -> None:
+    if stored != engine.metadata.shape:
+        raise ConflictError(
+            f"cannot change the shape of {engine.path or '/'!r} in {engine.store!r} from "
+            f"{engine.metadata.shape} to {shape}: another writer has made it {stored}. Open it "
+            f"again",
+            store=engine.store,
+            path=engine.path,
+        )
+
+
+def _check_current(engine: Engine, shape: Shape) -> None:
+    """Refuse a stale handle before anything is cleared that another writer may have put there."""
+    stored = documents.read_node(
+        engine.store, engine.path, zarr_format=engine.metadata.zarr_format, options=engine.options
+    )
+    if stored is None:
+        raise documents.not_found(engine.store, engine.path)
+    found = documents.require_array(stored, engine.store, engine.path)
+    _refuse_stale(engine, shape, found.shape)
 
 
 def _clear_padding(engine: Engine) -> None:

@@ -197,3 +197,43 @@ def test_fill_values_that_cannot_be_encoded(layout: dict[str, Any]) -> None:
     assert array[...].tolist() == [120.0] * 4
     with pytest.raises(cs.errors.ChunkError, match=r"fill value 0\.0.*another one"):
         array[:2] = 1.0
+
+
+def test_grown_is_seen_when_it_is_written() -> None:
+    """Readers see the old extent until the documents change, and then all that was written."""
+    array = cs.create_array(cs.MemoryStore(), data=np.arange(10).reshape(5, 2), chunks=(2, 2))
+    grown = array.grown((8, 2))
+    grown[5:] = -1
+    reader = cs.open_array(array.store, mode="r")
+    assert reader.shape == (5, 2)
+    assert np.array_equal(reader[:], np.arange(10).reshape(5, 2))
+    array.resize((8, 2), written=True)
+    reader = cs.open_array(array.store, mode="r")
+    assert np.array_equal(reader[:5], np.arange(10).reshape(5, 2))
+    assert (reader[5:] == -1).all()
+
+
+def test_growth_that_failed_leaves_nothing() -> None:
+    """What was written through a grown handle and never published does not show after growth."""
+    array = cs.create_array(cs.MemoryStore(), data=np.arange(5), chunks=2)
+    array.grown(9)[5:] = -1
+    array.resize(9)
+    assert array[:].tolist() == [0, 1, 2, 3, 4, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("shape", [(4,), (5, 1), (3, 3)])
+def test_only_growth_is_grown(shape: Any) -> None:
+    """A shape that is shorter along an axis, or has other axes, is refused."""
+    array = cs.create_array(cs.MemoryStore(), data=np.arange(5), chunks=2)
+    with pytest.raises(InvalidArgumentError, match="cannot grow"):
+        array.grown(shape)
+
+
+@pytest.mark.parametrize("change", [lambda a: a.resize(9), lambda a: a.grown(9)])
+def test_stale_handles_clear_nothing(change: Any) -> None:
+    """A handle that does not know of another writer's growth is refused before it clears that."""
+    array = cs.create_array(cs.MemoryStore(), data=np.arange(5), chunks=4)
+    cs.open_array(array.store, mode="r+").append(np.arange(5, 8))
+    with pytest.raises(ConflictError, match="another writer has made it"):
+        change(array)
+    assert cs.open_array(array.store, mode="r")[:].tolist() == list(range(8))
