@@ -1,559 +1,605 @@
-/* Optional batch path of the engine: read, decode and place many chunks in one call.
+/* Optional fast path of the engine: chunks that are files, read, decoded and placed, or encoded
+ * and written, with the interpreter lock released for as long as a thread has work.
  *
- * The interpreter lock is released once for a whole batch, where Python threads would hand it back
- * and forth at every system call. Everything here is optimistic: a chunk that is not exactly what
- * was expected gets a status other than DONE, and the engine does it again in Python, which finds
- * the right words for the error. So there is one place for error messages and none here.
+ * Python threads would hand the lock back and forth at every system call. Everything here is
+ * optimistic: what is not exactly as expected gets a status other than DONE, and the engine does
+ * it again in Python, which finds the right words for the error. So there is one place for error
+ * messages and none here.
  *
- * The decompressors are those of numcodecs and google-crc32c: their shared libraries export the C
- * functions, which are looked up when the module is set up. No library of our own is shipped, and
- * the bytes are decoded by the very code that the Python path calls.
+ * `Chunks` is what does not change from request to request; a `Job` is one request. Any number of
+ * threads run a job, each drawing one unit - one stored value - after the other.
  *
- * Hostile bytes: every length is checked before it is used; see ci/fuzz.
+ *     _kernel.c          from Python and back, and the threads of a job
+ *     _kernel_units.c    what is done for one unit
+ *     _kernel_places.c   cells, runs and strided copies
+ *     _kernel_codecs.c   decompressors and checksums, borrowed from other libraries
+ *     _kernel_files.c    reading and replacing files
+ *
+ * Hostile bytes: every length is checked before it is used; ci/fuzz feeds damaged ones.
  */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdint.h>
+#include "_kernel.h"
+
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <time.h>
 
-#define MAX_AXES 32
-#define MAX_STEPS 8
-#define MAX_PATH 4096
+/* Counts up when what Python calls changes: a module built from other sources is refused. */
+#define VERSION 3
 
-enum status { DONE = 0, MISSING = 1, FAILED = 2 };
+#define SLICE_NS 50000000L     /* after so long a thread looks for interrupts */
+#define MAX_STRIPES 64
 
-/* --- functions of other libraries ------------------------------------------------------------ */
-
-typedef int (*blosc_fn)(const void *src, void *dest, size_t destsize, int numinternalthreads);
-typedef void (*blosc_sizes_fn)(const void *src, size_t *nbytes, size_t *cbytes, size_t *blocksize);
-typedef size_t (*zstd_fn)(void *dst, size_t capacity, const void *src, size_t size);
-typedef unsigned long long (*zstd_size_fn)(const void *src, size_t size);
-typedef int (*lz4_fn)(const char *src, char *dst, int compressed, int capacity);
-typedef uint32_t (*crc32c_fn)(const uint8_t *data, size_t size);
-
-static blosc_fn blosc_decode;
-static blosc_sizes_fn blosc_sizes;
-static zstd_fn zstd_decode;
-static zstd_size_fn zstd_size;
-static lz4_fn lz4_decode;
-static crc32c_fn crc32c_value;
-
-/* --- what a batch is ------------------------------------------------------------------------- */
-
-/* All chunks of a batch have one shape and one list of codecs. `regions` holds for each chunk and
- * axis: first element, number of elements and step within the chunk; `places` the byte offset in
- * the destination of the first of them. */
 typedef struct {
-    int n_axes;
-    Py_ssize_t itemsize;
-    Py_ssize_t chunk_nbytes;
-    int64_t chunk_shape[MAX_AXES];
-    int64_t chunk_strides[MAX_AXES];
-    int64_t out_strides[MAX_AXES];
-    int is_plain; /* a whole chunk has the same layout in the destination */
-    char steps[MAX_STEPS + 1];
-    const char *fill; /* NULL: leave the destination of a missing chunk alone */
-} layout_t;
+    PyObject_HEAD
+    chunks_t chunks;
+} chunks_object_t;
 
-/* Memory that grows and is used again from chunk to chunk of one call. */
 typedef struct {
-    char *data;
-    size_t size;
-} scratch_t;
+    PyObject_HEAD
+    job_t job;
+    PyObject *chunks;
+    Py_buffer array, value, ranges, numbers;
+    int64_t n_units;
+    unsigned char *status;
+    /* Each thread begins in a stripe of its own, and goes on to the next when that is done: two
+     * that fill neighbouring places would both clear the same new pages of memory. */
+    int n_stripes;
+    _Atomic int64_t next[MAX_STRIPES];
+    _Atomic(worker_t *) spare[MAX_STRIPES]; /* of threads that look for interrupts */
+} job_object_t;
 
-static int reserve(scratch_t *scratch, size_t size) {
-    if (scratch->size < size) {
-        char *data = realloc(scratch->data, size);
-        if (data == NULL) {
-            return -1;
-        }
-        scratch->data = data;
-        scratch->size = size;
-    }
-    return 0;
+/* --- running a job --------------------------------------------------------------------------- */
+
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000L + now.tv_nsec;
 }
 
-/* --- placing --------------------------------------------------------------------------------- */
-
-static void copy_line(char *out, int64_t out_step, const char *in, int64_t in_step, int64_t n,
-                      Py_ssize_t itemsize) {
-    if (out_step == itemsize && in_step == itemsize) {
-        memcpy(out, in, (size_t)(n * itemsize));
-        return;
-    }
-#define COPY_AS(type)                                                                              \
-    for (int64_t i = 0; i < n; i++) {                                                              \
-        memcpy(out + i * out_step, in + i * in_step, sizeof(type));                                \
-    }                                                                                              \
-    return
-    switch (itemsize) {
-    case 1: COPY_AS(uint8_t);
-    case 2: COPY_AS(uint16_t);
-    case 4: COPY_AS(uint32_t);
-    case 8: COPY_AS(uint64_t);
-    default:
-        for (int64_t i = 0; i < n; i++) {
-            memcpy(out + i * out_step, in + i * in_step, (size_t)itemsize);
+/* Take the memory of a thread that has paused, or new memory. */
+static worker_t *take_worker(job_object_t *job) {
+    for (int i = 0; i < MAX_STRIPES; i++) {
+        worker_t *worker = atomic_exchange(&job->spare[i], NULL);
+        if (worker != NULL) {
+            return worker;
         }
     }
-#undef COPY_AS
+    return calloc(1, sizeof(worker_t));
 }
 
-/* Copy a region of a chunk to its place; with `in` NULL, the fill value goes there instead. */
-static void place(const layout_t *layout, const int64_t *region, const char *in, char *out,
-                  int axis) {
-    int64_t n = region[3 * axis + 1];
-    if (layout->n_axes == 0) {
-        memcpy(out, in != NULL ? in : layout->fill, (size_t)layout->itemsize);
-        return;
-    }
-    int64_t in_step = in != NULL ? region[3 * axis + 2] * layout->chunk_strides[axis] : 0;
-    int64_t out_step = layout->out_strides[axis];
-    if (in != NULL) {
-        in += region[3 * axis] * layout->chunk_strides[axis];
-    }
-    if (axis == layout->n_axes - 1) {
-        if (in != NULL) {
-            copy_line(out, out_step, in, in_step, n, layout->itemsize);
-        } else {
-            copy_line(out, out_step, layout->fill, 0, n, layout->itemsize);
+static void leave_worker(job_object_t *job, worker_t *worker) {
+    for (int i = 0; i < MAX_STRIPES; i++) {
+        worker_t *none = NULL;
+        if (atomic_compare_exchange_strong(&job->spare[i], &none, worker)) {
+            return;
         }
-        return;
     }
-    for (int64_t i = 0; i < n; i++) {
-        place(layout, region, in != NULL ? in + i * in_step : NULL, out + i * out_step, axis + 1);
-    }
+    free_worker(worker);
+    free(worker);
 }
 
-static int covers_chunk(const layout_t *layout, const int64_t *region) {
-    for (int axis = 0; axis < layout->n_axes; axis++) {
-        if (region[3 * axis + 1] != layout->chunk_shape[axis] || region[3 * axis + 2] != 1) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* --- decoding -------------------------------------------------------------------------------- */
-
-/* Run one decompressor into memory of exactly the expected length. */
-static enum status decompress(char step, const char *in, size_t n_in, char *out, size_t n_out) {
-    if (step == 'b') {
-        size_t n_bytes = 0, n_stored = 0, blocksize = 0;
-        if (n_in < 16 || n_out > INT32_MAX) {
-            return FAILED;
-        }
-        blosc_sizes(in, &n_bytes, &n_stored, &blocksize);
-        if (n_bytes != n_out || n_stored != n_in) {
-            return FAILED;
-        }
-        return blosc_decode(in, out, n_out, 1) == (int)n_out ? DONE : FAILED;
-    }
-    if (step == 'z') {
-        if (zstd_size(in, n_in) != n_out) {
-            return FAILED;
-        }
-        return zstd_decode(out, n_out, in, n_in) == n_out ? DONE : FAILED;
-    }
-    if (step == 'l') {
-        uint32_t n_bytes;
-        if (n_in < 4 || n_in > INT32_MAX || n_out > INT32_MAX) {
-            return FAILED;
-        }
-        memcpy(&n_bytes, in, 4);
-        if (n_bytes != n_out) {
-            return FAILED;
-        }
-        return lz4_decode(in + 4, out, (int)(n_in - 4), (int)n_out) == (int)n_out ? DONE : FAILED;
-    }
-    return FAILED;
-}
-
-/* Decode one stored value and place what is selected of it. */
-static enum status decode_and_place(const layout_t *layout, const char *in, size_t n_in,
-                                    const int64_t *region, char *out, scratch_t *scratch) {
-    size_t n_chunk = (size_t)layout->chunk_nbytes;
-    const char *step = layout->steps;
-    for (; *step == 'c'; step++) {
-        uint32_t stored;
-        if (n_in < 4) {
-            return FAILED;
-        }
-        n_in -= 4;
-        memcpy(&stored, in + n_in, 4);
-        if (crc32c_value((const uint8_t *)in, n_in) != stored) {
-            return FAILED;
-        }
-    }
-    int direct = layout->is_plain && covers_chunk(layout, region);
-    if (*step == '\0') {
-        if (n_in != n_chunk) {
-            return FAILED;
-        }
-        if (in == out) {
-            return DONE; /* it was read to its place */
-        }
-        if (direct) {
-            memcpy(out, in, n_chunk);
-        } else {
-            place(layout, region, in, out, 0);
-        }
-        return DONE;
-    }
-    if (direct) {
-        return decompress(*step, in, n_in, out, n_chunk);
-    }
-    if (reserve(scratch, n_chunk) < 0 ||
-        decompress(*step, in, n_in, scratch->data, n_chunk) != DONE) {
-        return FAILED;
-    }
-    place(layout, region, scratch->data, out, 0);
-    return DONE;
-}
-
-/* --- reading files --------------------------------------------------------------------------- */
-
-/* Read a whole file, into `into` if that is given and just as long, else into the scratch memory. */
-static enum status read_file(const char *path, char *into, size_t n_into, scratch_t *scratch,
-                             size_t *n_bytes, const char **data) {
-    int handle = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat facts;
-    enum status status = FAILED;
-    if (handle < 0) {
-        return errno == ENOENT || errno == ENOTDIR ? MISSING : FAILED;
-    }
-    if (fstat(handle, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_size >= 0) {
-        size_t size = (size_t)facts.st_size, total = 0;
-        char *to = into;
-        if (into == NULL || size != n_into) {
-            to = reserve(scratch, size + 1) == 0 ? scratch->data : NULL;
-        }
-        status = to == NULL ? FAILED : DONE;
-        while (status == DONE && total < size) {
-            ssize_t got = read(handle, to + total, size - total);
-            if (got <= 0) {
-                if (got < 0 && errno == EINTR) {
-                    continue;
-                }
-                status = FAILED;
-                break;
+/* Draw the next unit, beginning in a stripe; -1 when all are taken. */
+static int64_t draw(job_object_t *job, int *stripe) {
+    const int64_t n = job->n_units, n_stripes = job->n_stripes;
+    for (int tried = 0; tried < job->n_stripes; tried++) {
+        const int64_t low = n / n_stripes * *stripe, last = *stripe == n_stripes - 1;
+        const int64_t high = last ? n : low + n / n_stripes;
+        /* Looked at first, so that no counter runs on for ever. */
+        if (low + atomic_load(&job->next[*stripe]) < high) {
+            const int64_t number = low + atomic_fetch_add(&job->next[*stripe], 1);
+            if (number < high) {
+                return number;
             }
-            total += (size_t)got;
         }
-        *n_bytes = total;
-        *data = to;
+        *stripe = (*stripe + 1) % job->n_stripes;
     }
-    close(handle);
-    return status;
+    return -1;
 }
 
-/* Write the path of a chunk: prefix, then its coordinates with a separator between. */
-static int chunk_path(char *path, const char *prefix, Py_ssize_t n_prefix, char separator,
-                      const int64_t *coords, int n_axes) {
-    Py_ssize_t at = n_prefix;
-    if (n_prefix + n_axes * 21 + 2 > MAX_PATH) {
-        return -1;
+PyDoc_STRVAR(run_doc,
+"run(number)\n--\n\n"
+"Work on units until there are none left or some time has passed; True if there may be more.\n"
+"Each thread gives a number of its own, from 0.");
+
+static PyObject *job_run(PyObject *self, PyObject *thread) {
+    job_object_t *job = (job_object_t *)self;
+    const long first = PyLong_AsLong(thread);
+    if (first < 0) {
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "a negative number");
     }
-    memcpy(path, prefix, (size_t)n_prefix);
-    for (int axis = 0; axis < n_axes; axis++) {
-        char digits[21];
-        int n = 0;
-        uint64_t value = (uint64_t)coords[axis];
-        if (axis > 0) {
-            path[at++] = separator;
+    int stripe = (int)(first % job->n_stripes);
+    const int is_short = job->n_units <= 1;
+    int more = !is_short;
+    worker_t *worker, own = {0};
+    Py_BEGIN_ALLOW_THREADS
+    const int64_t end = is_short ? 0 : now_ns() + SLICE_NS;
+    worker = is_short ? &own : take_worker(job);
+    do {
+        int64_t number = draw(job, &stripe);
+        if (number < 0 || worker == NULL) {
+            more = 0;
+            break;
         }
-        do {
-            digits[n++] = (char)('0' + value % 10);
-            value /= 10;
-        } while (value != 0);
-        while (n > 0) {
-            path[at++] = digits[--n];
+        job->status[number] = (unsigned char)do_unit(&job->job, number, worker);
+    } while (!is_short && now_ns() < end);
+    if (is_short) {
+        free_worker(&own);
+    } else if (worker != NULL) {
+        leave_worker(job, worker);
+    }
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(more);
+}
+
+PyDoc_STRVAR(stop_doc, "stop()\n--\n\nLet no thread begin another unit.");
+
+static PyObject *job_stop(PyObject *self, PyObject *unused) {
+    job_object_t *job = (job_object_t *)self;
+    for (int i = 0; i < job->n_stripes; i++) {
+        atomic_store(&job->next[i], job->n_units);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(left_doc, "left()\n--\n\nGive the numbers of the units that are left to Python.");
+
+static PyObject *job_left(PyObject *self, PyObject *unused) {
+    job_object_t *job = (job_object_t *)self;
+    PyObject *left = PyList_New(0);
+    for (int64_t i = 0; left != NULL && i < job->n_units; i++) {
+        if (job->status[i] != DONE) {
+            PyObject *number = PyLong_FromLongLong(i);
+            if (number == NULL || PyList_Append(left, number) < 0) {
+                Py_CLEAR(left);
+            }
+            Py_XDECREF(number);
         }
     }
-    path[at] = '\0';
-    return 0;
+    return left;
+}
+
+static PyObject *job_n_units(PyObject *self, void *unused) {
+    return PyLong_FromLongLong(((job_object_t *)self)->n_units);
+}
+
+static void job_dealloc(PyObject *self) {
+    job_object_t *job = (job_object_t *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyBuffer_Release(&job->array);
+    PyBuffer_Release(&job->value);
+    PyBuffer_Release(&job->ranges);
+    PyBuffer_Release(&job->numbers);
+    for (int i = 0; i < MAX_STRIPES; i++) {
+        worker_t *worker = atomic_load(&job->spare[i]);
+        if (worker != NULL) {
+            free_worker(worker);
+            free(worker);
+        }
+    }
+    free(job->job.temporary);
+    free(job->status);
+    Py_XDECREF(job->chunks);
+    type->tp_free(self);
+    Py_DECREF(type);
 }
 
 /* --- from Python ----------------------------------------------------------------------------- */
 
-static int as_int64s(PyObject *sequence, int64_t *values, int *n) {
-    PyObject *fast = PySequence_Fast(sequence, "expected a sequence of integers");
-    if (fast == NULL) {
+typedef struct {
+    PyTypeObject *chunks_type, *job_type;
+} state_t;
+
+static struct PyModuleDef module;
+
+static int as_int64(PyObject *number, int64_t *value) {
+    *value = PyLong_AsLongLong(number);
+    return *value == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* Read so many integers from a tuple. */
+static int as_int64s(PyObject *tuple, int n, int64_t *values) {
+    if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != n) {
+        PyErr_SetString(PyExc_ValueError, "expected a tuple of an integer for each axis");
         return -1;
     }
-    Py_ssize_t size = PySequence_Fast_GET_SIZE(fast);
-    if (size > MAX_AXES) {
-        PyErr_SetString(PyExc_ValueError, "too many axes");
-        Py_DECREF(fast);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < size; i++) {
-        values[i] = PyLong_AsLongLong(PySequence_Fast_GET_ITEM(fast, i));
-        if (values[i] == -1 && PyErr_Occurred()) {
-            Py_DECREF(fast);
+    for (int i = 0; i < n; i++) {
+        if (as_int64(PyTuple_GET_ITEM(tuple, i), &values[i]) < 0) {
             return -1;
         }
     }
-    *n = (int)size;
-    Py_DECREF(fast);
     return 0;
 }
 
-static int as_layout(PyObject *tuple, layout_t *layout) {
-    PyObject *shape, *chunk_strides, *out_strides;
-    const char *steps;
-    Py_ssize_t n_steps, n_fill;
-    int n_chunk, n_out;
-    if (!PyArg_ParseTuple(tuple, "nOOOs#z#:layout", &layout->itemsize, &shape, &chunk_strides,
-                          &out_strides, &steps, &n_steps, &layout->fill, &n_fill)) {
+static int refuse(const char *what) {
+    PyErr_SetString(PyExc_ValueError, what);
+    return -1;
+}
+
+/* Take the array of a job, and runs (axis, start, n, step) that fit its shape. */
+static int take_array(job_object_t *job, PyObject *array, PyObject *runs, int flags) {
+    const chunks_t *chunks = job->job.chunks;
+    if (PyObject_GetBuffer(array, &job->array, flags | PyBUF_STRIDES) < 0) {
         return -1;
     }
-    if (as_int64s(shape, layout->chunk_shape, &layout->n_axes) < 0 ||
-        as_int64s(chunk_strides, layout->chunk_strides, &n_chunk) < 0 ||
-        as_int64s(out_strides, layout->out_strides, &n_out) < 0) {
-        return -1;
+    if (job->array.ndim != chunks->n_axes ||
+        job->array.itemsize != (Py_ssize_t)chunks->itemsize || !PyTuple_Check(runs) ||
+        PyTuple_GET_SIZE(runs) != chunks->n_axes) {
+        return refuse("the array and the runs do not fit the chunks");
     }
-    if (n_chunk != layout->n_axes || n_out != layout->n_axes || n_steps > MAX_STEPS ||
-        layout->itemsize < 1 || (layout->fill != NULL && n_fill != layout->itemsize)) {
-        PyErr_SetString(PyExc_ValueError, "the parts of the layout do not fit together");
-        return -1;
-    }
-    memcpy(layout->steps, steps, (size_t)n_steps);
-    layout->steps[n_steps] = '\0';
-    layout->chunk_nbytes = layout->itemsize;
-    for (int axis = 0; axis < layout->n_axes; axis++) {
-        layout->chunk_nbytes *= (Py_ssize_t)layout->chunk_shape[axis];
-    }
-    layout->is_plain = 1;
-    int64_t stride = layout->itemsize;
-    for (int axis = layout->n_axes - 1; axis >= 0; axis--) {
-        if (layout->chunk_strides[axis] != stride || layout->out_strides[axis] != stride) {
-            layout->is_plain = 0;
+    job->job.origin = job->array.buf;
+    for (int axis = 0; axis < chunks->n_axes; axis++) {
+        int64_t run[4], last;
+        if (as_int64s(PyTuple_GET_ITEM(runs, axis), 4, run) < 0) {
+            return -1;
         }
-        stride *= layout->chunk_shape[axis];
+        if (run[0] != axis || run[1] < 0 || run[2] != job->array.shape[axis] || run[3] < 1 ||
+            (run[2] > 0 && (__builtin_mul_overflow(run[2] - 1, run[3], &last) ||
+                            __builtin_add_overflow(last, run[1], &last) || last > INT64_MAX / 4))) {
+            return refuse("a run does not fit its axis of the array");
+        }
+        job->job.runs[axis] = (run_t){run[1], run[2], run[3]};
+        job->job.strides[axis] = job->array.strides[axis];
     }
     return 0;
 }
 
-/* Whether the last byte that a region reaches lies within the destination, and in the chunk. */
-static int fits(const layout_t *layout, const int64_t *region, int64_t at, Py_ssize_t n_out) {
-    int64_t low = at, high = at;
-    for (int axis = 0; axis < layout->n_axes; axis++) {
-        int64_t first = region[3 * axis], n = region[3 * axis + 1], step = region[3 * axis + 2];
-        if (first < 0 || n < 1 || step < 1 || first + (n - 1) * step >= layout->chunk_shape[axis]) {
-            return 0;
-        }
-        int64_t reach = (n - 1) * layout->out_strides[axis];
-        low += reach < 0 ? reach : 0;
-        high += reach > 0 ? reach : 0;
+static int set_units(job_object_t *job, int64_t n, PyObject *n_threads) {
+    const long asked = n_threads == NULL ? 1 : PyLong_AsLong(n_threads);
+    if (asked < 1) {
+        return PyErr_Occurred() ? -1 : refuse("a job needs a thread");
     }
-    return low >= 0 && high + layout->itemsize <= n_out;
+    job->n_stripes = (int)(asked < MAX_STRIPES ? asked : MAX_STRIPES);
+    job->n_units = n;
+    job->status = malloc((size_t)n + 1);
+    if (job->status == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memset(job->status, FAILED, (size_t)n);
+    return 0;
 }
 
-static int same_length(Py_ssize_t n, int n_axes, const Py_buffer *regions, const Py_buffer *places,
-                       const Py_buffer *more, Py_ssize_t more_item, Py_ssize_t low,
-                       Py_ssize_t high) {
-    if (regions->len != n * n_axes * 3 * 8 || places->len != n * 8 || more->len != n * more_item ||
-        low < 0 || high > n || low > high) {
-        PyErr_SetString(PyExc_ValueError, "the arrays of the batch do not fit together");
+/* Count the cells along each axis; gives their product, or -1. */
+static int64_t count_cells(job_object_t *job, int of_units) {
+    const chunks_t *chunks = job->job.chunks;
+    int64_t n = 1;
+    for (int axis = 0; axis < chunks->n_axes; axis++) {
+        int64_t edge = chunks->chunk_shape[axis] * (of_units ? chunks->per_unit[axis] : 1);
+        job->job.counts[axis] = n_cells(job->job.runs[axis], edge);
+        if (__builtin_mul_overflow(n, job->job.counts[axis], &n)) {
+            return refuse("too many chunks");
+        }
+    }
+    return n;
+}
+
+static job_object_t *new_job(PyObject *self, PyTypeObject *defining, enum kind kind) {
+    state_t *state = PyType_GetModuleState(defining);
+    PyTypeObject *type = state == NULL ? NULL : state->job_type;
+    job_object_t *job = type == NULL ? NULL : (job_object_t *)type->tp_alloc(type, 0);
+    if (job != NULL) {
+        job->job.kind = kind;
+        job->chunks = Py_NewRef(self);
+        job->job.chunks = &((chunks_object_t *)self)->chunks;
+    }
+    return job;
+}
+
+static PyObject *finished(job_object_t *job, int failed) {
+    if (failed && job != NULL) {
+        Py_CLEAR(job);
+    }
+    return (PyObject *)job;
+}
+
+static int has_arguments(Py_ssize_t given, Py_ssize_t wanted, PyObject *names) {
+    if (given != wanted || (names != NULL && PyTuple_GET_SIZE(names) > 0)) {
+        PyErr_Format(PyExc_TypeError, "expected %zd positional arguments", wanted);
         return 0;
     }
     return 1;
 }
 
-PyDoc_STRVAR(read_files_doc,
-"read_files(layout, prefix, separator, coords, regions, places, out, origin, status, low, high)\n"
-"--\n\n"
-"Read chunks low to high of a batch, each a file of its own, and place them.");
+PyDoc_STRVAR(reading_doc,
+"reading(out, runs, keep_missing, n_threads)\n--\n\n"
+"Make the job of reading the files of the elements that the runs take from each axis.");
 
-static PyObject *read_files(PyObject *self, PyObject *args) {
-    PyObject *layout_tuple;
-    const char *prefix;
-    Py_ssize_t n_prefix, origin, low, high;
-    int separator;
-    Py_buffer coords, regions, places, out, status;
-    layout_t layout;
-    if (!PyArg_ParseTuple(args, "Oy#Cy*y*y*w*nw*nn:read_files", &layout_tuple, &prefix, &n_prefix,
-                          &separator, &coords, &regions, &places, &out, &origin, &status, &low,
-                          &high)) {
+static PyObject *chunks_reading(PyObject *self, PyTypeObject *defining, PyObject *const *args,
+                                Py_ssize_t n_args, PyObject *names) {
+    if (!has_arguments(n_args, 4, names)) {
         return NULL;
     }
-    PyObject *result = NULL;
-    Py_ssize_t n_done = 0;
-    if (as_layout(layout_tuple, &layout) < 0 ||
-        !same_length(status.len, layout.n_axes, &regions, &places, &coords, layout.n_axes * 8, low,
-                     high)) {
-        goto finish;
+    job_object_t *job = new_job(self, defining, READING);
+    int64_t n = 0;
+    if (job == NULL || take_array(job, args[0], args[1], PyBUF_WRITABLE) < 0 ||
+        (n = count_cells(job, 1)) < 0 || set_units(job, n, args[3]) < 0) {
+        return finished(job, 1);
     }
-    {
-        const int n_axes = layout.n_axes;
-        scratch_t value = {NULL, 0}, chunk = {NULL, 0};
-        Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t i = low; i < high; i++) {
-            const int64_t *region = (const int64_t *)regions.buf + i * n_axes * 3;
-            const int64_t at = origin + ((const int64_t *)places.buf)[i];
-            char path[MAX_PATH];
-            enum status result_of = FAILED;
-            size_t n_bytes = 0;
-            if (fits(&layout, region, at, out.len) &&
-                chunk_path(path, prefix, n_prefix, (char)separator,
-                           (const int64_t *)coords.buf + i * n_axes, n_axes) == 0) {
-                char *target = (char *)out.buf + at;
-                const char *data = NULL;
-                int straight = layout.steps[0] == '\0' && layout.is_plain &&
-                               covers_chunk(&layout, region);
-                result_of = read_file(path, straight ? target : NULL, (size_t)layout.chunk_nbytes,
-                                      &value, &n_bytes, &data);
-                if (result_of == DONE) {
-                    result_of = decode_and_place(&layout, data, n_bytes, region, target, &chunk);
-                } else if (result_of == MISSING && layout.fill != NULL) {
-                    place(&layout, region, NULL, target, 0);
-                    result_of = DONE;
-                }
-            }
-            n_done += result_of == DONE;
-            ((char *)status.buf)[i] = (char)result_of;
-        }
-        free(value.data);
-        free(chunk.data);
-        Py_END_ALLOW_THREADS
-    }
-    result = PyLong_FromSsize_t(n_done);
-finish:
-    PyBuffer_Release(&coords);
-    PyBuffer_Release(&regions);
-    PyBuffer_Release(&places);
-    PyBuffer_Release(&out);
-    PyBuffer_Release(&status);
-    return result;
+    job->job.keep = PyObject_IsTrue(args[2]);
+    return finished(job, 0);
 }
 
-PyDoc_STRVAR(decode_parts_doc,
-"decode_parts(layout, value, ranges, regions, places, out, origin, status, low, high)\n"
-"--\n\n"
-"Decode chunks low to high of a batch, each a range of one value in memory, and place them.\n"
-"An offset of -1 stands for a chunk that is not stored.");
+PyDoc_STRVAR(decoding_doc,
+"decoding(out, runs, value, ranges, numbers)\n--\n\n"
+"Make the job of decoding chunks that are ranges (offset, length) of one value in memory.\n"
+"`numbers` says which of the chunks that the runs touch each of them is.");
 
-static PyObject *decode_parts(PyObject *self, PyObject *args) {
-    PyObject *layout_tuple;
-    Py_ssize_t origin, low, high;
-    Py_buffer value, ranges, regions, places, out, status;
-    layout_t layout;
-    if (!PyArg_ParseTuple(args, "Oy*y*y*y*w*nw*nn:decode_parts", &layout_tuple, &value, &ranges,
-                          &regions, &places, &out, &origin, &status, &low, &high)) {
+static PyObject *chunks_decoding(PyObject *self, PyTypeObject *defining, PyObject *const *args,
+                                 Py_ssize_t n_args, PyObject *names) {
+    if (!has_arguments(n_args, 5, names)) {
         return NULL;
     }
-    PyObject *result = NULL;
-    Py_ssize_t n_done = 0;
-    if (as_layout(layout_tuple, &layout) < 0 ||
-        !same_length(status.len, layout.n_axes, &regions, &places, &ranges, 16, low, high)) {
-        goto finish;
+    job_object_t *job = new_job(self, defining, DECODING);
+    if (job == NULL || take_array(job, args[0], args[1], PyBUF_WRITABLE) < 0 ||
+        PyObject_GetBuffer(args[2], &job->value, PyBUF_SIMPLE) < 0 ||
+        PyObject_GetBuffer(args[3], &job->ranges, PyBUF_SIMPLE) < 0 ||
+        PyObject_GetBuffer(args[4], &job->numbers, PyBUF_SIMPLE) < 0 || count_cells(job, 0) < 0 ||
+        (job->ranges.len != 2 * job->numbers.len &&
+         refuse("each chunk has an offset and a length") < 0) ||
+        set_units(job, job->numbers.len / 8, NULL) < 0) {
+        return finished(job, 1);
     }
-    {
-        scratch_t chunk = {NULL, 0};
-        Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t i = low; i < high; i++) {
-            const int64_t *region = (const int64_t *)regions.buf + i * layout.n_axes * 3;
-            const int64_t at = origin + ((const int64_t *)places.buf)[i];
-            const int64_t start = ((const int64_t *)ranges.buf)[2 * i];
-            const int64_t n_bytes = ((const int64_t *)ranges.buf)[2 * i + 1];
-            enum status result_of = FAILED;
-            if (!fits(&layout, region, at, out.len)) {
-                result_of = FAILED;
-            } else if (start == -1) {
-                result_of = MISSING;
-                if (layout.fill != NULL) {
-                    place(&layout, region, NULL, (char *)out.buf + at, 0);
-                    result_of = DONE;
-                }
-            } else if (start >= 0 && n_bytes >= 0 && start <= value.len &&
-                       n_bytes <= value.len - start) {
-                result_of = decode_and_place(&layout, (const char *)value.buf + start,
-                                             (size_t)n_bytes, region, (char *)out.buf + at, &chunk);
-            }
-            n_done += result_of == DONE;
-            ((char *)status.buf)[i] = (char)result_of;
+    job->job.value = job->value.buf;
+    job->job.n_value = job->value.len;
+    job->job.ranges = job->ranges.buf;
+    job->job.numbers = job->numbers.buf;
+    return finished(job, 0);
+}
+
+PyDoc_STRVAR(writing_doc,
+"writing(values, runs, extents, temporary, salt, keep_empty, n_threads)\n--\n\n"
+"Make the job of writing the files that the runs cover; others are left.\n"
+"A file is first written under the name `temporary` and 12 digits, which count up from `salt`.");
+
+static PyObject *chunks_writing(PyObject *self, PyTypeObject *defining, PyObject *const *args,
+                                Py_ssize_t n_args, PyObject *names) {
+    if (!has_arguments(n_args, 7, names)) {
+        return NULL;
+    }
+    job_object_t *job = new_job(self, defining, WRITING);
+    const char *temporary = job == NULL ? NULL : PyUnicode_AsUTF8(args[3]);
+    int64_t n = 0, salt = 0;
+    if (temporary == NULL || take_array(job, args[0], args[1], 0) < 0 ||
+        as_int64s(args[2], job->job.chunks->n_axes, job->job.extents) < 0 ||
+        as_int64(args[4], &salt) < 0 || (n = count_cells(job, 1)) < 0 ||
+        set_units(job, n, args[6]) < 0) {
+        return finished(job, 1);
+    }
+    if (strlen(temporary) > 255 || !can_encode(&job->job.chunks->codec)) {
+        refuse("these chunks cannot be written");
+        return finished(job, 1);
+    }
+    job->job.temporary = strdup(temporary);
+    job->job.salt = (uint64_t)salt;
+    job->job.keep = PyObject_IsTrue(args[5]);
+    if (job->job.temporary == NULL) {
+        PyErr_NoMemory();
+        return finished(job, 1);
+    }
+    return finished(job, 0);
+}
+
+/* Check what the shape comes to, so that no product below can overflow. */
+static int set_shape(chunks_t *chunks, PyObject *shape, PyObject *strides, PyObject *per_unit) {
+    if (!PyTuple_Check(shape) || PyTuple_GET_SIZE(shape) < 1 ||
+        PyTuple_GET_SIZE(shape) > MAX_AXES) {
+        return refuse("expected 1 to 32 axes");
+    }
+    const int n_axes = chunks->n_axes = (int)PyTuple_GET_SIZE(shape);
+    if (as_int64s(shape, n_axes, chunks->chunk_shape) < 0 ||
+        as_int64s(strides, n_axes, chunks->chunk_strides) < 0 ||
+        as_int64s(per_unit, n_axes, chunks->per_unit) < 0) {
+        return -1;
+    }
+    int64_t n_bytes = (int64_t)chunks->itemsize, n_inner = 1, last = n_bytes;
+    for (int axis = 0; axis < n_axes; axis++) {
+        const int64_t edge = chunks->chunk_shape[axis];
+        int64_t unit, reached;
+        if (edge < 1 || chunks->per_unit[axis] < 1 || chunks->chunk_strides[axis] < 0 ||
+            __builtin_mul_overflow(n_bytes, edge, &n_bytes) ||
+            __builtin_mul_overflow(n_inner, chunks->per_unit[axis], &n_inner) ||
+            __builtin_mul_overflow(edge, chunks->per_unit[axis], &unit) || unit > INT64_MAX / 4 ||
+            __builtin_mul_overflow(edge - 1, chunks->chunk_strides[axis], &reached) ||
+            __builtin_add_overflow(last, reached, &last)) {
+            return refuse("chunks of this shape are too large");
         }
-        free(chunk.data);
-        Py_END_ALLOW_THREADS
     }
-    result = PyLong_FromSsize_t(n_done);
-finish:
-    PyBuffer_Release(&value);
-    PyBuffer_Release(&ranges);
-    PyBuffer_Release(&regions);
-    PyBuffer_Release(&places);
-    PyBuffer_Release(&out);
-    PyBuffer_Release(&status);
-    return result;
+    if (n_bytes > INT64_MAX / 4 || n_inner > INT64_MAX / 64 || last > n_bytes) {
+        return refuse("chunks of this shape are too large");
+    }
+    chunks->chunk_nbytes = (size_t)n_bytes;
+    chunks->n_inner = (size_t)n_inner;
+    return 0;
+}
+
+static char *copied(const char *data, Py_ssize_t n) {
+    char *copy = malloc((size_t)n + 1);
+    if (copy == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    memcpy(copy, data, (size_t)n);
+    copy[n] = '\0';
+    return copy;
+}
+
+PyDoc_STRVAR(chunks_doc,
+"Chunks(itemsize, shape, strides, per_unit, fill, codec, index, prefix, separator)\n--\n\n"
+"The chunks of one array, as files.\n\n"
+"`shape` and `strides` (bytes) are of a decoded chunk, `per_unit` counts those in one file along\n"
+"each axis; `codec` is (steps, bound, name, level, shuffle, typesize, blocksize, checksum);\n"
+"`index` is None without shards, else (whether it comes first, whether it has a checksum).");
+
+static PyObject *chunks_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *shape, *strides, *per_unit, *index;
+    const char *fill, *steps, *name, *prefix;
+    Py_ssize_t itemsize, n_fill, bound, n_prefix;
+    int separator, level, shuffle, typesize, blocksize, checksum, first = 0, checked = 0;
+    if (!PyArg_ParseTuple(args, "nO!O!O!y#(snsiiiip)Oy#C:Chunks", &itemsize, &PyTuple_Type, &shape,
+                          &PyTuple_Type, &strides, &PyTuple_Type, &per_unit, &fill, &n_fill,
+                          &steps, &bound, &name, &level, &shuffle, &typesize, &blocksize,
+                          &checksum, &index, &prefix, &n_prefix, &separator) ||
+        (index != Py_None && !PyArg_ParseTuple(index, "pp", &first, &checked))) {
+        return NULL;
+    }
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    chunks_t *chunks = &((chunks_object_t *)self)->chunks;
+    chunks->itemsize = (size_t)itemsize;
+    codec_t *codec = &chunks->codec;
+    if (itemsize < 1 || itemsize > INT32_MAX || n_fill != itemsize || bound < 0 ||
+        strlen(steps) > MAX_STEPS || strlen(name) >= sizeof codec->name || separator > 127 ||
+        n_prefix >= MAX_PATH || memchr(prefix, 0, (size_t)n_prefix) != NULL) {
+        refuse("the parts of the chunks do not fit together");
+        Py_DECREF(self);
+        return NULL;
+    }
+    chunks->is_sharded = index != Py_None;
+    chunks->index_first = first;
+    chunks->index_checked = checked;
+    chunks->separator = (char)separator;
+    chunks->n_prefix = (size_t)n_prefix;
+    strcpy(codec->steps, steps);
+    strcpy(codec->name, name);
+    codec->bound = (size_t)bound;
+    codec->level = level;
+    codec->shuffle = shuffle;
+    codec->typesize = typesize;
+    codec->blocksize = blocksize;
+    codec->checksum = checksum;
+    if (set_shape(chunks, shape, strides, per_unit) < 0 ||
+        (chunks->fill = copied(fill, n_fill)) == NULL ||
+        (chunks->prefix = copied(prefix, n_prefix)) == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return self;
+}
+
+static void chunks_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    free(((chunks_object_t *)self)->chunks.fill);
+    free(((chunks_object_t *)self)->chunks.prefix);
+    type->tp_free(self);
+    Py_DECREF(type);
 }
 
 PyDoc_STRVAR(connect_doc,
-"connect(blosc, zstd, lz4, crc32c)\n"
-"--\n\n"
+"connect(blosc, zstd, crc32c)\n--\n\n"
 "Look up the functions of other libraries, given the files of modules that contain or need them.\n"
-"Returns the letters of the codec steps that can be run: c, b, z, l.");
-
-static void *symbol(PyObject *file, const char *name) {
-    if (file == Py_None) {
-        return NULL;
-    }
-    const char *path = PyUnicode_AsUTF8(file);
-    if (path == NULL) {
-        PyErr_Clear();
-        return NULL;
-    }
-    void *library = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
-    return library == NULL ? NULL : dlsym(library, name);
-}
+"Returns the letters of the codec steps that can be run.");
 
 static PyObject *connect(PyObject *self, PyObject *args) {
-    PyObject *blosc, *zstd, *lz4, *crc32c;
-    char steps[5];
-    int n = 0;
-    if (!PyArg_ParseTuple(args, "OOOO:connect", &blosc, &zstd, &lz4, &crc32c)) {
+    const char *blosc, *zstd, *crc32c;
+    if (!PyArg_ParseTuple(args, "zzz:connect", &blosc, &zstd, &crc32c)) {
         return NULL;
     }
-    *(void **)&crc32c_value = symbol(crc32c, "crc32c_value");
-    *(void **)&blosc_decode = symbol(blosc, "blosc_decompress_ctx");
-    *(void **)&blosc_sizes = symbol(blosc, "blosc_cbuffer_sizes");
-    *(void **)&zstd_decode = symbol(zstd, "ZSTD_decompress");
-    *(void **)&zstd_size = symbol(zstd, "ZSTD_getFrameContentSize");
-    *(void **)&lz4_decode = symbol(lz4, "LZ4_decompress_safe");
-    if (crc32c_value != NULL) {
-        steps[n++] = 'c';
-    }
-    if (blosc_decode != NULL && blosc_sizes != NULL) {
-        steps[n++] = 'b';
-    }
-    if (zstd_decode != NULL && zstd_size != NULL) {
-        steps[n++] = 'z';
-    }
-    if (lz4_decode != NULL) {
-        steps[n++] = 'l';
-    }
-    return PyUnicode_FromStringAndSize(steps, n);
+    return PyUnicode_FromString(connect_codecs(blosc, zstd, crc32c));
 }
 
-static PyMethodDef methods[] = {
-    {"connect", connect, METH_VARARGS, connect_doc},
-    {"decode_parts", decode_parts, METH_VARARGS, decode_parts_doc},
-    {"read_files", read_files, METH_VARARGS, read_files_doc},
+/* --- the module ------------------------------------------------------------------------------ */
+
+#define WITH_CLASS (METH_METHOD | METH_FASTCALL | METH_KEYWORDS)
+
+static PyMethodDef chunks_methods[] = {
+    {"reading", (PyCFunction)(void (*)(void))chunks_reading, WITH_CLASS, reading_doc},
+    {"decoding", (PyCFunction)(void (*)(void))chunks_decoding, WITH_CLASS, decoding_doc},
+    {"writing", (PyCFunction)(void (*)(void))chunks_writing, WITH_CLASS, writing_doc},
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "chunkstore._kernel",
-    "Read, decode and place batches of chunks with the interpreter lock released once.", -1,
-    methods, NULL, NULL, NULL, NULL,
+static PyMethodDef job_methods[] = {
+    {"run", job_run, METH_O, run_doc},
+    {"stop", job_stop, METH_NOARGS, stop_doc},
+    {"left", job_left, METH_NOARGS, left_doc},
+    {NULL, NULL, 0, NULL},
 };
 
-PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&module); }
+static PyGetSetDef job_members[] = {
+    {"n_units", job_n_units, NULL, "Number of units.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot chunks_slots[] = {
+    {Py_tp_new, chunks_new},
+    {Py_tp_dealloc, chunks_dealloc},
+    {Py_tp_methods, chunks_methods},
+    {Py_tp_doc, (void *)chunks_doc},
+    {0, NULL},
+};
+
+static PyType_Slot job_slots[] = {
+    {Py_tp_dealloc, job_dealloc},
+    {Py_tp_methods, job_methods},
+    {Py_tp_getset, job_members},
+    {Py_tp_doc, "One request for chunks, which any number of threads run."},
+    {0, NULL},
+};
+
+static PyType_Spec chunks_spec = {
+    "chunkstore._kernel.Chunks", sizeof(chunks_object_t), 0, Py_TPFLAGS_DEFAULT, chunks_slots,
+};
+
+static PyType_Spec job_spec = {
+    "chunkstore._kernel.Job", sizeof(job_object_t), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, job_slots,
+};
+
+static int set_up(PyObject *self) {
+    state_t *state = PyModule_GetState(self);
+    state->chunks_type = (PyTypeObject *)PyType_FromModuleAndSpec(self, &chunks_spec, NULL);
+    state->job_type = (PyTypeObject *)PyType_FromModuleAndSpec(self, &job_spec, NULL);
+    if (state->chunks_type == NULL || state->job_type == NULL ||
+        PyModule_AddType(self, state->chunks_type) < 0) {
+        return -1;
+    }
+    return PyModule_AddIntConstant(self, "VERSION", VERSION);
+}
+
+static int visit_state(PyObject *self, visitproc visit, void *arg) {
+    state_t *state = PyModule_GetState(self);
+    Py_VISIT(state->chunks_type);
+    Py_VISIT(state->job_type);
+    return 0;
+}
+
+static int clear_state(PyObject *self) {
+    state_t *state = PyModule_GetState(self);
+    Py_CLEAR(state->chunks_type);
+    Py_CLEAR(state->job_type);
+    return 0;
+}
+
+static PyMethodDef functions[] = {
+    {"connect", connect, METH_VARARGS, connect_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, set_up},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    "chunkstore._kernel",
+    "Chunks that are files, read and written with the interpreter lock released.",
+    sizeof(state_t),
+    functions,
+    slots,
+    visit_state,
+    clear_state,
+    NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void) { return PyModuleDef_Init(&module); }

@@ -1,36 +1,51 @@
-from typing import TypeAlias
+from chunkstore.requests import Pick
+from chunkstore.types import Buffer, NDArray, Shape
 
-from chunkstore.types import Buffer, NDArray
+VERSION: int
 
-Layout: TypeAlias = tuple[
-    int, tuple[int, ...], tuple[int, ...], tuple[int, ...], bytes, bytes | None
-]
+def connect(blosc: str | None, zstd: str | None, crc32c: str | None, /) -> str: ...
 
-def connect(blosc: str | None, zstd: str | None, lz4: str | None, crc32c: str | None, /) -> str: ...
-def read_files(
-    layout: Layout,
-    prefix: bytes,
-    separator: str,
-    coords: NDArray,
-    regions: NDArray,
-    places: NDArray,
-    out: NDArray,
-    origin: int,
-    status: NDArray,
-    low: int,
-    high: int,
-    /,
-) -> int: ...
-def decode_parts(
-    layout: Layout,
-    value: Buffer,
-    ranges: NDArray,
-    regions: NDArray,
-    places: NDArray,
-    out: NDArray,
-    origin: int,
-    status: NDArray,
-    low: int,
-    high: int,
-    /,
-) -> int: ...
+class Job:
+    @property
+    def n_units(self) -> int: ...
+    def run(self, number: int, /) -> bool: ...
+    def stop(self) -> None: ...
+    def left(self) -> list[int]: ...
+
+class Chunks:
+    def __new__(
+        cls,
+        itemsize: int,
+        shape: Shape,
+        strides: Shape,
+        per_unit: Shape,
+        fill: bytes,
+        codec: tuple[str, int, str, int, int, int, int, bool],
+        index: tuple[bool, bool] | None,
+        prefix: bytes,
+        separator: str,
+        /,
+    ) -> Chunks: ...
+    def reading(
+        self, out: NDArray, runs: tuple[Pick, ...], keep_missing: bool, n_threads: int, /
+    ) -> Job: ...
+    def decoding(
+        self,
+        out: NDArray,
+        runs: tuple[Pick, ...],
+        value: Buffer,
+        ranges: NDArray,
+        numbers: NDArray,
+        /,
+    ) -> Job: ...
+    def writing(
+        self,
+        values: NDArray,
+        runs: tuple[Pick, ...],
+        extents: Shape,
+        temporary: str,
+        salt: int,
+        keep_empty: bool,
+        n_threads: int,
+        /,
+    ) -> Job: ...

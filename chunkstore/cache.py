@@ -12,7 +12,7 @@ import itertools
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,14 @@ import numpy.typing as npt
 
 from chunkstore.errors import InvalidArgumentError
 
-__all__ = ["CacheInfo", "ChunkCache", "mark_all_changed", "mark_changed", "state_of"]
+__all__ = [
+    "CacheInfo",
+    "ChunkCache",
+    "mark_all_changed",
+    "mark_changed",
+    "mark_many_changed",
+    "state_of",
+]
 
 _N_MARKS = 4096
 _KNOWN_CACHES = 16
@@ -151,6 +158,16 @@ def mark_changed(place: Hashable) -> None:
     Both, since a reader in between may have found the value of before or after.
     """
     _marks[hash(place) % _N_MARKS] = next(_serial)
+
+
+def mark_many_changed(places: Iterable[Hashable]) -> None:
+    """Say `mark_changed` of many places; of more than there are marks, simply of all."""
+    some = list(itertools.islice(places, _N_MARKS + 1))
+    if len(some) > _N_MARKS:
+        mark_all_changed()
+        return
+    for place in some:
+        mark_changed(place)
 
 
 def mark_all_changed() -> None:

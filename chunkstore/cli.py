@@ -19,7 +19,7 @@ from importlib.metadata import entry_points
 from typing import NoReturn
 
 from chunkstore.api import open
-from chunkstore.batch import engine_facts
+from chunkstore.compiled import engine_facts
 from chunkstore.display import as_text
 from chunkstore.errors import ChunkStoreError
 from chunkstore.group import Group

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -221,21 +221,24 @@ class Request:
             return self._run_projections(grid)
         return self._point_projections(grid)
 
+    def chunk_coords(self, grid: Grid) -> Iterator[ChunkCoords]:
+        """Iterate over the coordinates of the chunks that runs touch."""
+        parts = [[p.coords[0] for p in pick.parts(grid)] for pick in self.picks]
+        return itertools.product(*parts)
+
+    def numbered(self, grid: Grid, numbers: Iterable[int]) -> Iterator[Projection]:
+        """Give some of the projections of runs, by their number in the order of `projections`."""
+        parts = [list(pick.parts(grid)) for pick in self.picks]
+        for number in numbers:
+            combination = []
+            for line in reversed(parts):
+                number, i = divmod(number, len(line))
+                combination.append(line[i])
+            yield _joined(combination[::-1])
+
     def _run_projections(self, grid: Grid) -> Iterator[Projection]:
         """Combine the runs; their order is that of the axes."""
-        parts = [
-            [
-                (p.coords[0], p.chunk_selection[0], p.out_selection, p.whole)
-                for p in pick.parts(grid)
-            ]
-            for pick in self.picks
-        ]
-        for combination in itertools.product(*parts):
-            if combination:
-                coords, chunk_selection, out_selection, whole = zip(*combination, strict=True)
-                yield Projection(coords, chunk_selection, out_selection, all(whole))
-            else:
-                yield Projection((), (), (), True)
+        return map(_joined, itertools.product(*(list(pick.parts(grid)) for pick in self.picks)))
 
     def _point_projections(self, grid: Grid) -> Iterator[Projection]:
         """Combine picks of which some are points, whose axes may be anywhere."""
@@ -273,6 +276,16 @@ class Request:
             for axis in pick.axes:
                 index[axis] = _as_indices(inside[axis]).reshape(shape)
         return tuple(index)
+
+
+def _joined(parts: Sequence[Part]) -> Projection:
+    """Make the projection of one run's part on each axis."""
+    return Projection(
+        tuple(part.coords[0] for part in parts),
+        tuple(part.chunk_selection[0] for part in parts),
+        tuple(part.out_selection for part in parts),
+        all(part.whole for part in parts),
+    )
 
 
 def whole_request(shape: Shape) -> Request:

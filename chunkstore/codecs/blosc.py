@@ -30,7 +30,8 @@ LIBRARY: str | None = blosc.__file__
 """The shared library whose C functions the compiled kernel borrows."""
 
 _CNAMES = ("lz4", "lz4hc", "blosclz", "zstd", "snappy", "zlib")
-_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+"""What the library calls the ways to shuffle."""
 _HEADER_BYTES = 16
 _MAX_TYPESIZE = 255
 
@@ -75,7 +76,7 @@ class BloscCodec(BytesBytesCodec):
         )
         cname = settings.choice("cname", _CNAMES)
         clevel = settings.integer("clevel", 0, 9)
-        shuffle = settings.choice("shuffle", tuple(_SHUFFLES))
+        shuffle = settings.choice("shuffle", tuple(SHUFFLES))
         blocksize = settings.integer("blocksize", 0, 2**31 - 1, default=0)
         typesize = None
         if settings.get("typesize") is not None:
@@ -97,6 +98,11 @@ class BloscCodec(BytesBytesCodec):
             configuration["typesize"] = self.typesize
         return configuration
 
+    @property
+    def element_nbytes(self) -> int:
+        """Bytes of an element as the library takes them: larger ones are shuffled as bytes."""
+        return self.typesize if self.typesize and self.typesize <= _MAX_TYPESIZE else 1
+
     def encoded_bound(self, n_bytes: int) -> int:
         """Add the 16 bytes that the container takes where nothing can be compressed."""
         return n_bytes + _HEADER_BYTES
@@ -112,14 +118,13 @@ class BloscCodec(BytesBytesCodec):
             raise CodecError(
                 f"blosc was built without {self.cname!r}; it has {blosc.list_compressors()}"
             )
-        typesize = self.typesize if self.typesize and self.typesize <= _MAX_TYPESIZE else 1
         encoded: bytes = blosc.compress(
             data,
             self.cname.encode(),
             self.clevel,
-            _SHUFFLES[self.shuffle],
+            SHUFFLES[self.shuffle],
             self.blocksize,
-            typesize,
+            self.element_nbytes,
         )
         return encoded
 

@@ -248,6 +248,14 @@ class Store:
         """
         return None
 
+    def temporary_prefix(self) -> str | None:
+        """Give what the names of half-written files start with.
+
+        Where it is not None, a key of `file_prefix` is stored as a whole by renaming a new file
+        of such a name, in the same folder, to its place; there is nothing else to be done.
+        """
+        return None
+
     def move_prefix(self, old: str, new: str) -> bool:
         """Give every key under one prefix another, in one step; False if the backend cannot."""
         return False

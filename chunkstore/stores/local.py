@@ -226,6 +226,12 @@ class LocalStore(Store):
         """Give the path that the files of all keys with a prefix start with."""
         return f"{self.root}/{prefix}"
 
+    def temporary_prefix(self) -> str | None:
+        """Give the start of temporary names, where files need not be synchronised."""
+        # A class that writes in its own way is asked to.
+        plain = type(self).set is LocalStore.set and type(self).delete is LocalStore.delete
+        return _temporary_prefix() if plain and not self.fsync and not self.read_only else None
+
     def move_prefix(self, old: str, new: str) -> bool:
         """Rename the folder of a prefix; all its keys change in one step."""
         self.check_writable()
@@ -410,7 +416,11 @@ class _OpenFile(OpenValue):
 
 
 def _temporary_name() -> str:
-    return f"{_TEMPORARY}{_machine()}-{os.getpid():x}-{secrets.token_hex(6)}"
+    return f"{_temporary_prefix()}{secrets.token_hex(6)}"
+
+
+def _temporary_prefix() -> str:
+    return f"{_TEMPORARY}{_machine()}-{os.getpid():x}-"
 
 
 @cache
