@@ -18,10 +18,10 @@ from chunkstore.errors import InvalidArgumentError
 from chunkstore.group import Group
 from chunkstore.keys import join, prefix_of
 from chunkstore.options import Options
-from chunkstore.pipeline import Pipeline
 from chunkstore.requests import Projection, whole_request
 from chunkstore.resizing import stored_keys
 from chunkstore.stores.base import Store
+from chunkstore.translating import codec_arguments
 from chunkstore.workers import run_in_threads
 
 __all__ = ["copy_node", "layout_of"]
@@ -55,17 +55,16 @@ def copy_node(
 def layout_of(source: Array, *, zarr_format: int | None = None) -> dict[str, Any]:
     """Give the arguments that create an array laid out like another, in the same or other format.
 
-    Codecs are said again in the words of the format that is asked for.
+    Codecs are said again in the words of the format that is asked for; see `translating`.
     """
     metadata = source.metadata
     target = zarr_format or metadata.zarr_format
-    pipeline = source.engine.chunk_pipeline
-    filters, order = _filters(pipeline, len(source.shape))
+    same = target == metadata.zarr_format
     uniform = metadata.grid.uniform_shape is not None
     shards = source.shards if uniform or source.shards is None else metadata.grid
     attributes = dict(metadata.attributes)
     names = metadata.dimension_names
-    if target == 3 and metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes:
+    if target == 3 and not same and _names_axes(attributes.get("_ARRAY_DIMENSIONS"), source.ndim):
         names = tuple(attributes.pop("_ARRAY_DIMENSIONS"))
     elif target == 2 and names is not None:
         # Version 2 has no names; this attribute is how xarray keeps them there.
@@ -73,15 +72,12 @@ def layout_of(source: Array, *, zarr_format: int | None = None) -> dict[str, Any
         names = None
     return {
         "shape": source.shape,
-        "dtype": metadata.data_type,
         "chunks": source.chunks if uniform or source.shards else metadata.grid,
         "shards": shards if target == 3 else None,
-        "filters": filters,
-        "compressors": _compressors(pipeline, target),
-        "serializer": "auto",
+        **codec_arguments(metadata, source.engine.chunk_pipeline, zarr_format=target),
         "fill_value": metadata.fill_value,
-        "order": order,
         "zarr_format": target,
+        "chunk_key_encoding": metadata.key_encoding if same else None,
         "attributes": attributes,
         "dimension_names": names,
     }
@@ -98,9 +94,12 @@ def _copy_array(
         )
         _copy_values(source, target)
     else:
-        target = make_array(
-            store, path, overwrite=overwrite, pending=True, options=options, **arguments
-        )
+        try:
+            target = make_array(
+                store, path, overwrite=overwrite, pending=True, options=options, **arguments
+            )
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"cannot copy {source!r}: {error}") from error
         _copy_elements(source, target)
     target.publish()
     return target
@@ -149,21 +148,10 @@ def _n_threads(source: Array, target: Array) -> int:
     return target.options.threads_for(max(source.store.concurrency, target.store.concurrency))
 
 
-def _filters(pipeline: Pipeline, ndim: int) -> tuple[list[Any], str]:
-    """Split the codecs from array to array into filters and the order of a stored chunk."""
-    codecs: list[Any] = [codec for codec, _ in pipeline.array_codecs]
-    reverse = {"order": list(range(ndim))[::-1]}
-    if codecs and codecs[0].name == "transpose" and codecs[0].configuration() == reverse:
-        return codecs[1:], "F"
-    return codecs, "C"
-
-
-def _compressors(pipeline: Pipeline, zarr_format: int) -> list[Any]:
-    """Give the codecs from bytes to bytes; version 2 has room for one, so checksums are left."""
-    codecs: list[Any] = list(pipeline.bytes_codecs)
-    if zarr_format == 2 and len(codecs) > 1:
-        codecs = [codec for codec in codecs if codec.name != "crc32c"]
-    return codecs
+def _names_axes(value: Any, ndim: int) -> bool:
+    """Whether an attribute is what xarray writes: a name, or nothing, for each axis."""
+    is_list = isinstance(value, list) and len(value) == ndim
+    return is_list and all(name is None or isinstance(name, str) for name in value)
 
 
 def _overlap(one: str, other: str) -> bool:

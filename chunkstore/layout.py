@@ -332,7 +332,8 @@ def _codecs(
         )
     if order == "F" and len(spec.shape) > 1:
         reverse = {"order": list(range(len(spec.shape)))[::-1]}
-        filter_specs = (*filter_specs, CodecSpec("transpose", reverse))
+        # First, as in version 2: behind filters, zarr-python decodes in the order of its memory.
+        filter_specs = (CodecSpec("transpose", reverse), *filter_specs)
     if isinstance(serializer, str) and serializer == "auto":
         middle = _default_serializer(spec)
     else:

@@ -126,8 +126,10 @@ def copy(
         Run settings.
     **layout
         Arguments of `create_array` that the copies shall have: ``zarr_format``, ``chunks``,
-        ``shards``, ``compressors``, … Everything else stays as it is; codecs are said again in
-        the words of another format.
+        ``shards``, ``compressors``, … Everything else stays as it is. Codecs are said again in
+        the words of another format: filters of version 2 under the names of version 3 that other
+        readers know, and the reverse. What has no such name is left out or replaced by the
+        default; what is read stays the same.
 
     Returns
     -------
@@ -141,7 +143,8 @@ def copy(
     Notes
     -----
     Holds one write unit of the copy a thread. Copies stored bytes as they are where the layout
-    stays the same.
+    stays the same; elsewhere chunks are encoded anew. The codec zfpy, which would round values
+    once more, is then left out unless it is lossless; give it as ``serializer`` to keep it.
 
     Examples
     --------

@@ -121,7 +121,7 @@ def _padding_hint(pipeline: Pipeline) -> str:
     except CodecError:
         return (
             f"The fill value {pipeline.spec.fill_value!s}, which fills up chunks that are written "
-            f"in part or reach beyond the array, cannot be encoded: create it with another one."
+            f"in part or reach beyond the array, cannot be encoded either: it may need another one."
         )
     return ""
 

@@ -65,6 +65,7 @@ CHUNKSTORE_FLOORS = {
     "chunkstore.sharding": 4,
     "chunkstore._kernel": 3,
     "chunkstore.documents": 5,
+    "chunkstore.translating": 5,
     "chunkstore.fetching": 4,
     "chunkstore.selectors": 4,
     # Below the engine: what it prepares for an array, and what it does for one stored value.

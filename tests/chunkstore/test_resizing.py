@@ -195,7 +195,7 @@ def test_fill_values_that_cannot_be_encoded(layout: dict[str, Any]) -> None:
     assert cs.open_array(array.store)[...].tolist() == [120.0] * 8
     array.resize(4)
     assert array[...].tolist() == [120.0] * 4
-    with pytest.raises(cs.errors.ChunkError, match=r"fill value 0\.0.*another one"):
+    with pytest.raises(cs.errors.ChunkError, match=r"fill value 0\.0.*cannot be encoded either"):
         array[:2] = 1.0
 
 
