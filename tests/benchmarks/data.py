@@ -51,31 +51,45 @@ def field(scale: Scale) -> np.ndarray:
             noise = rng.standard_normal(n_columns, "f4")
             out[row] = np.round((100 * np.sin(row / 200) * wave + 0.3 * noise) * 64) / 64
 
-    return _mapped(scale.folder / "field.npy", (n_rows, n_columns), "f4", fill)
+    return _mapped(scale, "field", (n_rows, n_columns), "f4", fill)
 
 
 def genotypes_shape(scale: Scale) -> tuple[int, int]:
-    """Give the shape of `genotypes`, variants by samples: (262144, 1024) at full size."""
-    return max(1, scale.n_bytes // 2048), 1024
+    """Give the shape of `genotypes`, variants by samples: (200000, 1000) at full size."""
+    return scale.part(200_000), 1_000
 
 
-def genotypes(scale: Scale) -> np.ndarray:
-    """Map int8 genotypes: 0, 1 or 2 copies of an allele whose frequency varies by variant."""
-    n_variants, n_samples = genotypes_shape(scale)
+N_POPULATIONS = 12
+DIVERGENCE = 0.05
+"""How far the populations' allele frequencies are apart (Fst)."""
+
+
+def genotypes(scale: Scale, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Map int8 genotypes of samples from populations: 0, 1 or 2 copies of an allele.
+
+    Frequencies of a variant are drawn around a common one, by the model of Balding and Nichols.
+    """
+    n_variants, n_samples = shape or genotypes_shape(scale)
+    population = np.arange(n_samples) * N_POPULATIONS // n_samples
 
     def fill(out: np.ndarray) -> None:
         rng = np.random.default_rng(0)
-        for row in range(n_variants):
-            frequency = rng.beta(0.5, 1.5)
-            draws = np.frombuffer(rng.bytes(2 * n_samples), "u1").reshape(2, n_samples)
-            out[row] = (draws < 256 * frequency).sum(axis=0)
+        rest = (1 - DIVERGENCE) / DIVERGENCE
+        for start in range(0, n_variants, 500):
+            n = min(500, n_variants - start)
+            common = rng.uniform(0.05, 0.5, size=(n, 1))
+            frequency = rng.beta(common * rest, (1 - common) * rest, size=(n, N_POPULATIONS))
+            limit = np.round(256 * frequency).clip(4, 252).astype("u1")[:, population]
+            draws = np.frombuffer(rng.bytes(2 * n * n_samples), "u1").reshape(2, n, n_samples)
+            out[start : start + n] = (draws[0] < limit).view("i1") + (draws[1] < limit)
 
-    return _mapped(scale.folder / "genotypes.npy", (n_variants, n_samples), "i1", fill)
+    return _mapped(scale, "genotypes", (n_variants, n_samples), "i1", fill)
 
 
 def _mapped(
-    path: Path, shape: tuple[int, ...], dtype: str, fill: Callable[[np.ndarray], None]
+    scale: Scale, name: str, shape: tuple[int, int], dtype: str, fill: Callable[[np.ndarray], None]
 ) -> np.ndarray:
+    path = scale.folder / f"{name}-{shape[0]}x{shape[1]}.npy"
     if not path.exists():
         # Whole or absent: the next run with the same folder finds it.
         partial_path = path.with_name(f"{path.name}.{os.getpid()}")

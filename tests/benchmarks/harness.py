@@ -109,7 +109,7 @@ class Contender:
     kind: Literal["peer", "limit"] = "peer"
     needs: tuple[str, ...] = ()
     clear: Callable[[], Any] | None = None
-    check: Callable[[Any], None] | None = None
+    check: Callable[[Any], str | None] | None = None
     note: str = ""
 
 
@@ -126,6 +126,7 @@ class Row:
     contenders : sequence of Contender
     check : function, optional
         Raises if a result is wrong; run in the contender's process in the first and last round.
+        Text that it returns, such as an error, stands beside the figure.
     make : function, optional
         Writes the data that are read, unless they are there; run once, in a process of its own.
     around : function, optional
@@ -134,10 +135,14 @@ class Row:
         How many of the named thing one run does: the time is divided by it.
     threads : int, optional
         Processors that every contender's process may run on; all by default.
+    rounds : int, optional
+        Timed rounds at most, for work that takes long.
     unit : str
         ``s``, ``B``, or another, of which the figures are.
     goal : float, optional
         Ratio of the best peer's figure to ours that is to be reached.
+    against : str, optional
+        The contender that the goal is about, if not the best peer.
     at_most : float, optional
         Figure, in the unit, that ours is to stay within.
     memory_at_most : float, optional
@@ -147,13 +152,15 @@ class Row:
     name: str
     what: str
     contenders: Sequence[Contender]
-    check: Callable[[Any], None] | None = None
+    check: Callable[[Any], str | None] | None = None
     make: Callable[[], Any] | None = None
     around: Callable[[], contextlib.AbstractContextManager[Any]] | None = None
     operations: int = 1
     threads: int | None = None
+    rounds: int | None = None
     unit: str = "s"
     goal: float | None = None
+    against: str | None = None
     at_most: float | None = None
     memory_at_most: float | None = None
 
@@ -194,6 +201,7 @@ class Outcome:
     at_most: float | None
     memory_at_most: float | None
     results: list[Result]
+    against: str | None = None
     noise: list[float] = field(default_factory=list)
     """Seconds of the calibrating loop before and after the row."""
 
@@ -203,7 +211,10 @@ class Outcome:
 
     @property
     def best_peer(self) -> Result | None:
+        """The measured peer with the lowest median, or the one that the goal is about."""
         peers = [r for r in self.results if r.kind == "peer" and r.name != OURS and r.is_measured]
+        if self.against is not None:
+            return next((r for r in peers if r.name == self.against), None)
         return min(peers, key=lambda r: r.median, default=None)
 
     def ratio(
@@ -266,13 +277,19 @@ def matches(pattern: str, topic: str, row: Row) -> bool:
 def measure(topic: str, row: Row, scale: Scale) -> Outcome:
     """Measure a row: all contenders, in turns."""
     outcome = Outcome(
-        topic, row.name, row.what, row.unit, row.goal, row.at_most, row.memory_at_most, []
-    )
+        topic, row.name, row.what, row.unit, row.goal, row.at_most, row.memory_at_most, [],
+        row.against,
+    )  # fmt: skip
     with contextlib.ExitStack() as stack:
         if row.around is not None:
             stack.enter_context(row.around())
         if row.make is not None:
-            stack.enter_context(Worker(topic, row.name, "", scale)).ask("make")
+            made = Result("make")
+            with _recorded(made), Worker(topic, row.name, "", scale) as maker:
+                maker.ask("make")
+            if made.state != "measured":
+                outcome.results.append(made)
+                return outcome
         outcome.noise.append(calibration_s())
         running = list(_started(topic, row, scale, outcome, stack))
         _take_turns(running, row, scale)
@@ -297,13 +314,15 @@ def _started(
     for result, worker in workers:
         with _recorded(result):
             worker.ask("prepare")
-            result.memory_bytes = worker.ask("first")["memory_bytes"]
+            answer = worker.ask("first")
+            result.memory_bytes = answer["memory_bytes"]
+            result.note = "; ".join(filter(None, [answer["note"], result.note]))
             yield result, worker
 
 
 def _take_turns(running: list[tuple[Result, Worker]], row: Row, scale: Scale) -> None:
-    start, n_left = time.monotonic(), scale.rounds
-    for turn in range(scale.rounds):
+    start, n_left = time.monotonic(), min(scale.rounds, row.rounds or scale.rounds)
+    for turn in range(n_left):
         n_left -= 1
         if turn >= 2 and time.monotonic() - start > scale.row_s:
             n_left = 0

@@ -19,7 +19,7 @@ import numpy as np
 
 from tests.benchmarks.harness import OURS, CannotError
 
-__all__ = ["PEERS", "Layout", "Peer", "clear", "peer_named"]
+__all__ = ["IN_MEMORY", "PEERS", "Layout", "Peer", "clear", "peer_named"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ def clear(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+IN_MEMORY = Path("in memory")
+"""In place of a path: TensorStore's own store in memory."""
 
 
 class Peer:
@@ -164,7 +168,10 @@ class TensorStore(Peer):
     def _open(self, path: Path, threads: int, **arguments: Any) -> Any:
         import tensorstore
 
-        spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+        kvstore = {"driver": "file", "path": f"{path}/"}
+        if path is IN_MEMORY:
+            kvstore = {"driver": "memory"}
+        spec: dict[str, Any] = {"driver": "zarr3", "kvstore": kvstore}
         spec |= arguments.pop("spec", {})
         context = _tensorstore_context(threads)
         return tensorstore.open(spec, context=context, **arguments).result()
@@ -302,7 +309,9 @@ class Blosc2(Peer):
         handle(values)
 
     def orthogonal(self, handle: Any, indices: tuple[Any, ...]) -> np.ndarray:
-        result: np.ndarray = handle.oindex[indices]
+        # It takes lists of indices alone.
+        lists = [np.arange(n)[index] for n, index in zip(handle.shape, indices, strict=True)]
+        result: np.ndarray = handle.oindex[tuple(lists)]
         return result
 
     def points(self, handle: Any, indices: tuple[Any, ...]) -> np.ndarray:

@@ -66,21 +66,26 @@ class Answers:
         memory_bytes = peak_bytes() - before
         if isinstance(result, Measure):
             value, result = result.value, result.result
-        if check:
-            self._check(result)
+        note = self._check(result) if check else None
         clear()
-        return {"value": value, "cpu_s": cpu_s, "memory_bytes": max(0, memory_bytes)}
+        return {
+            "value": value,
+            "cpu_s": cpu_s,
+            "memory_bytes": max(0, memory_bytes),
+            "note": note,
+        }
 
-    def _check(self, result: Any) -> None:
+    def _check(self, result: Any) -> str | None:
         assert self._contender is not None
         check = self._contender.check
         if check is None and self._contender.kind == "peer":
             check = self._row.check
         if check is not None:
             try:
-                check(result)
+                return check(result)
             except Exception as error:
                 raise WrongError(_summary(error)) from error
+        return None
 
 
 def reset_peak() -> int:
