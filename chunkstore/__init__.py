@@ -14,6 +14,7 @@ from chunkstore.api import (
     open,
     open_array,
     open_group,
+    open_store,
 )
 from chunkstore.array import Array
 from chunkstore.cache import ChunkCache
@@ -67,6 +68,7 @@ __all__ = [
     "open_array",
     "open_group",
     "open_like",
+    "open_store",
     "save",
     "zeros",
     "zeros_like",

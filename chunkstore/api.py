@@ -27,6 +27,7 @@ __all__ = [
     "open",
     "open_array",
     "open_group",
+    "open_store",
 ]
 
 Mode = Literal["r", "r+", "a", "w", "w-"]
@@ -191,6 +192,26 @@ def open_group(
     found = documents.require_group(metadata, where, at)
     copy = documents.open_copy(where, at, found, use=use_consolidated)
     return Group(where, at, found, options=options or Options(), read_only=mode == "r", copy=copy)
+
+
+def open_store(
+    store: Any, *, read_only: bool = False, storage_options: Mapping[str, Any] | None = None
+) -> Store:
+    """Give the store that a path, a URL or a mapping names; asks it for nothing.
+
+    Parameters
+    ----------
+    store, storage_options
+        As in `open`. A store is given back as it is; None makes a new `MemoryStore`.
+    read_only : bool
+        Refuse every change through a store that is made here.
+
+    Examples
+    --------
+    >>> open_store("data.zarr", read_only=True).read_only
+    True
+    """
+    return resolve(store, read_only=read_only, storage_options=storage_options)
 
 
 def consolidate_metadata(

@@ -25,6 +25,7 @@ from chunkstore.dtypes import from_numpy
 from chunkstore.engine import Engine
 from chunkstore.errors import InvalidArgumentError, MetadataError, SelectionError
 from chunkstore.indexing import numpy_request
+from chunkstore.keys import prefix_of
 from chunkstore.layout import array_metadata, extents, knowing_codecs
 from chunkstore.metadata.model import ArrayMetadata, metadata_error
 from chunkstore.options import Options
@@ -35,6 +36,9 @@ from chunkstore.stores.base import Store
 from chunkstore.types import NDArray, Selection, Shape
 
 __all__ = ["Array"]
+
+_MOST_STAMPED = 10_000
+"""Stored values up to which an array is asked for a stamp of its content: about 0.05 s."""
 
 
 class Array(Description):
@@ -316,6 +320,16 @@ class Array(Description):
             for coords in stored
         )
 
+    def content_stamp(self) -> str | None:
+        """Give a text that differs whenever the stored array has changed; None if unknown.
+
+        See `Store.content_stamp`. One listing; not asked for above 10,000 stored values, whose
+        listing would be felt.
+        """
+        if math.prod(self.metadata.grid.grid_shape) > _MOST_STAMPED:
+            return None
+        return self.store.content_stamp(prefix_of(self.path))
+
     def nbytes_stored(self) -> int:
         """Bytes of the stored chunks. One listing, and a question for each chunk."""
         sizes = (self.store.size(key) for key, _ in resizing.stored_keys(self._engine))
@@ -375,9 +389,13 @@ class Array(Description):
         )  # fmt: skip
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
-        # Dask names results by what they are made of, and a handle does not know its chunks'
-        # content. A token of its own for each handle is never reused for other data.
-        return ("chunkstore.Array", self._token)
+        # Dask names results by what they are made of. Where the store cannot prove what that is,
+        # a token of its own for each handle is never reused for other data.
+        stamp = self.content_stamp()
+        if stamp is None:
+            return ("chunkstore.Array", self._token)
+        layout = repr((self.metadata, self.options.missing_chunks))
+        return ("chunkstore.Array", stamp, repr(self.store), self.path, layout)
 
     def _check_fields(self, request: Request) -> None:
         if request.fields is None:

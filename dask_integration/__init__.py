@@ -30,7 +30,7 @@ except ImportError as _error:
         ) from _missing
 
 else:
-    from dask_integration.io import from_store, to_store
+    from dask_integration.io import from_store, is_complete, to_store
     from dask_integration.receipts import StoreReport
     from dask_integration.rechunk import RechunkJob, RechunkReport, rechunk
     from dask_integration.rechunk_plan import RechunkPlan
@@ -45,6 +45,7 @@ __all__ = [
     "RechunkReport",
     "StoreReport",
     "from_store",
+    "is_complete",
     "rechunk",
     "reduce",
     "standardise",

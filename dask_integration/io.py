@@ -8,35 +8,28 @@ same unit. A job that reads, computes and writes is one task a block::
 
 New arrays cannot be opened until every block of the job is written: their metadata documents are
 stored last, all together. Left out: what is asked of stores beforehand (``targets``), and what a
-task does (``writing``).
+task does (``writing``); how a job is begun and ended (``job``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, overload
 
 import dask.array as da
 from dask.utils import parse_bytes
 
 import chunkstore as cs
-from chunkstore.errors import InvalidArgumentError
-from dask_integration.chunks import n_blocks
-from dask_integration.layers import FusingDelayed, gather, tree_reduce, write_layer
+from chunkstore.errors import InvalidArgumentError, NodeNotFoundError
+from dask_integration.job import begin_job
+from dask_integration.layers import FusingDelayed
+from dask_integration.ledger import NEW, unfinished_jobs
 from dask_integration.reading import from_store
-from dask_integration.receipts import StoreReport, Tally, merge_receipts
-from dask_integration.targets import (
-    Align,
-    Target,
-    plan_target,
-    refuse_shared_places,
-    refuse_sources,
-)
-from dask_integration.writing import BlockWriter, write_block
+from dask_integration.receipts import StoreReport
+from dask_integration.targets import Align, plan_target, refuse_shared_places, refuse_sources
 
-__all__ = ["from_store", "to_store"]
+__all__ = ["from_store", "is_complete", "to_store"]
 
 _MERGED_BYTES = 2**28
 """Size that blocks may be merged up to where no `memory` is given."""
@@ -64,6 +57,8 @@ def to_store(
     dimension_names: Sequence[str | None] | Mapping[str, Any] | None = None,
     zarr_format: Literal[2, 3] = 3,
     align: Align = "auto",
+    resume: bool = False,
+    token: str | Mapping[str, str] | None = None,
     overwrite: bool = False,
     compute: bool = True,
     retries: int = 3,
@@ -95,6 +90,14 @@ def to_store(
     align : {"auto", "error"}
         What happens to blocks of which two would share a write unit. "auto" merges neighbours, or
         rechunks, within `memory`; "error" refuses them. Blocks that share none stay as they are.
+    resume : bool
+        Go on with a job that was interrupted, in whatever way: blocks that the ledger in the store
+        says are finished are left out. Refused if the values, the blocks or the layout are not
+        those of that job. Where none was begun, begin one.
+    token : str, optional
+        Your word for the values, in place of dask's name for them: equal tokens say that the
+        values are the same. Needed to resume where dask's names differ from run to run, as of
+        unseeded random numbers, or say nothing of the content, as of files that others store.
     overwrite : bool
         Replace what is at `path`. It is deleted when everything has been checked and before
         anything is computed; with ``compute=False`` that is during this call.
@@ -135,8 +138,10 @@ def to_store(
     mapping of names to values, for those arrays that it names; `attributes` always is one.
 
     New arrays appear when all blocks are written. A job that is interrupted, in whatever way,
-    leaves chunks and a mark that no reader opens; run it again with ``overwrite=True``. Blocks
-    written to an array that exists are seen at once.
+    leaves chunks, a mark and a ledger that no reader opens; run it again with ``resume=True``, or
+    with ``overwrite=True``. Blocks written to an array that exists are seen at once; `is_complete`
+    tells whether all are there. A power cut may keep a receipt and lose the values it tells of:
+    where that matters, use ``LocalStore(folder, fsync=True)``.
 
     A block is written by one task with one thread, which fuses with the tasks that compute it: a
     block is held only by the thread that works on it. Tasks may run more than once, as they do
@@ -170,12 +175,24 @@ def to_store(
         "zarr_format": zarr_format,
         "overwrite": overwrite,
     }
-    asked = _by_name(x, store, path=path, region=region, **layout)
+    if resume and overwrite is not False:
+        raise InvalidArgumentError(
+            "resume=True goes on with what is there and overwrite=True deletes it: give one"
+        )
+    asked = _by_name(x, store, path=path, region=region, token=token, **layout)
     plan = partial(plan_target, align=align, max_bytes=_bytes(memory))
+    tokens = {name: arguments.pop("token") for name, arguments in asked.items()}
     targets = {name: plan(**arguments) for name, arguments in asked.items()}
     refuse_shared_places(targets.values())
     refuse_sources(list(targets.values()))
-    job = _Job.open(targets, single=not isinstance(x, Mapping), retries=retries, verify=verify)
+    job = begin_job(
+        targets,
+        single=not isinstance(x, Mapping),
+        resume=resume,
+        tokens=tokens,
+        retries=retries,
+        verify=verify,
+    )
     return job.run() if compute else job.lazily()
 
 
@@ -218,6 +235,7 @@ def _by_name(x: Any, store: Any, *, path: str | None, **common: Any) -> dict[str
 _DEFAULTS: Mapping[str, Any] = {
     "store": None,
     "region": None,
+    "token": None,
     "chunks": None,
     "shards": None,
     "compressors": "auto",
@@ -230,107 +248,51 @@ _DEFAULTS: Mapping[str, Any] = {
 """What holds for an array that an argument of many does not name."""
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A job whose arrays are open for writing.
+def is_complete(
+    store: Any, path: str | None = None, *, storage_options: Mapping[str, Any] | None = None
+) -> bool:
+    """Say whether all that jobs were to write to an array is written.
 
     Parameters
     ----------
-    targets : mapping of str to Target
-        What is written, by name.
-    arrays : mapping of str to chunkstore.Array
-        Where, by name.
-    single : bool
-        Whether the job is about one array that has no name.
-    retries, verify
-        As in `to_store`.
+    store, path, storage_options
+        Where the array is, or is to be; as in `to_store`.
+
+    Returns
+    -------
+    bool
+        False while a job that makes the array, or that writes a region of it, is under way, and
+        after one that was interrupted.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If nothing is there, and no job is making anything there.
+
+    Notes
+    -----
+    An array that a job makes does not open before it is complete; this also tells of one that
+    exists and whose regions are being written. Costs two or three requests.
+
+    Examples
+    --------
+    >>> import chunkstore as cs
+    >>> store = cs.MemoryStore()
+    >>> job = to_store(da.ones(6, chunks=3), store, path="a", compute=False)
+    >>> is_complete(store, "a")
+    False
+    >>> report = job.compute()
+    >>> is_complete(store, "a")
+    True
     """
-
-    targets: Mapping[str, Target]
-    arrays: Mapping[str, cs.Array]
-    single: bool
-    retries: int
-    verify: bool
-
-    @classmethod
-    def open(cls, targets: Mapping[str, Target], **settings: Any) -> _Job:
-        """Open the arrays for writing; from here on things are touched."""
-        return cls(targets, {name: target.open() for name, target in targets.items()}, **settings)
-
-    def graph(self, finish: Any) -> FusingDelayed:
-        """Make the graph that writes all blocks; `finish` is given a tally for each array."""
-        receipts = []
-        for name, target in self.targets.items():
-            # Without its attributes: every task carries the handle.
-            handle = self.arrays[name].with_options(n_threads=1)
-            writer = BlockWriter(handle, target.starts, self.retries, self.verify)
-            receipts.append(write_layer(write_block, target.x, writer))
-        if self.single:
-            return tree_reduce(
-                receipts[0], merge_receipts, finalize=partial(_alone, finish), label="store"
-            )
-        tallies = [tree_reduce(grid, merge_receipts, label="store") for grid in receipts]
-        return gather(tallies, finish, label="store-all")
-
-    def end(self) -> _End:
-        """Give what is to be done once all blocks are written."""
-        arrays = {}
-        for name, target in self.targets.items():
-            # A handle of its own: those in the tasks are to have no attributes.
-            array = self.arrays[name].with_options()
-            if target.attributes:
-                array.update_attributes(target.attributes)
-            arrays[name] = (array, target.is_new, n_blocks(target.x.chunks))
-        return _End(arrays, self.single)
-
-    def run(self) -> StoreReport | dict[str, StoreReport]:
-        """Run the job here and now."""
-        end, job = self.end(), self.graph(list)
-        try:
-            return end(cast(Any, job).compute())
-        except BaseException as error:
-            for name, target in self.targets.items():
-                left = "is unfinished and cannot be opened; run again with overwrite=True"
-                error.add_note(
-                    f"{self.arrays[name]!r} {left if target.is_new else 'was written in part'}"
-                )
-            raise
-
-    def lazily(self) -> FusingDelayed:
-        """Give the job as a Delayed."""
-        return self.graph(self.end())
-
-
-def _alone(finish: Any, tally: Tally) -> Any:
-    return finish([tally])
-
-
-@dataclass(frozen=True)
-class _End:
-    """What is done once all blocks are written: the arrays appear, and are reported."""
-
-    arrays: Mapping[str, tuple[cs.Array, bool, int]]
-    single: bool
-
-    def __call__(self, tallies: Sequence[Tally]) -> StoreReport | dict[str, StoreReport]:
-        reports = {}
-        for (name, (array, _, n)), tally in zip(self.arrays.items(), tallies, strict=True):
-            assert tally.n_blocks == n, f"{tally.n_blocks} receipts for {n} blocks"
-            reports[name] = _report(array, tally)
-        for array, is_new, _ in self.arrays.values():
-            if is_new:
-                array.publish()
-        return reports[""] if self.single else reports
-
-
-def _report(array: cs.Array, tally: Tally) -> StoreReport:
-    return StoreReport(
-        target=f"{array.name} in {array.store!r}",
-        shape=array.shape,
-        dtype=str(array.dtype),
-        n_blocks=tally.n_blocks,
-        value_bytes=tally.value_bytes,
-        checksum=f"{tally.checksum:016x}",
-        write_s=tally.write_s,
-        elapsed_s=max(0.0, tally.ended_s - tally.started_s),
-    )
+    found = cs.open_store(store, read_only=True, storage_options=storage_options)
+    at = (path or "").strip("/")
+    jobs = list(unfinished_jobs(found, at))
+    try:
+        cs.open_array(found, path=at, mode="r")
+    except NodeNotFoundError:
+        if jobs:
+            return False
+        raise
+    # One that makes an array that is there had only to clear up.
+    return all(job == NEW for job in jobs)

@@ -88,7 +88,8 @@ class Ledger:
         """Store the plan of a job that begins, in place of an older one of that name."""
         ledger = cls(array.store, array.path, job, secrets.token_hex(8))
         ledger.store.delete_prefix(ledger.prefix)
-        ledger.store.set(ledger.prefix + _PLAN, json.dumps(plan | {"token": ledger.token}).encode())
+        stored = {**plan, "token": ledger.token}
+        ledger.store.set(ledger.prefix + _PLAN, json.dumps(stored).encode())
         return ledger
 
     @classmethod
@@ -103,7 +104,7 @@ class Ledger:
     def end(self) -> None:
         """Forget the job; it has ended."""
         self.store.delete_prefix(self.prefix)
-        _PROCESS.pop(self, None)
+        _PROCESS.pop(self.token, None)
         folder = _folder(self.path)
         if not any(self.store.list_dir(folder)):
             # Not to leave an empty folder. A job that begins at this moment loses its plan: it
@@ -149,6 +150,11 @@ class Finished:
     grid: BlockGrid
     records: NDArray[Any]
 
+    @classmethod
+    def none(cls, grid: BlockGrid) -> Finished:
+        """Give what is finished of a job that begins."""
+        return cls(grid, np.empty(0, _RECORDS))
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -160,7 +166,8 @@ class Finished:
 
     def tally(self) -> Tally:
         """Add the receipts up."""
-        ids = np.unravel_index(self.records["block"].astype(np.intp), self.grid.numblocks)
+        numbers, counts = self.records["block"].astype(np.intp), self.grid.numblocks
+        ids = np.unravel_index(numbers, counts) if counts else ()
         receipts: list[Receipt | Tally] = [
             Receipt(tuple(map(int, block_id)), value_bytes, checksum, started_s, write_s)
             for (_, value_bytes, started_s, write_s, checksum), *block_id in zip(
@@ -227,8 +234,8 @@ class _Segment:
                 self.name, self.records = secrets.token_hex(6), []
 
 
-_PROCESS: dict[Ledger, _Segment] = {}
-"""What this process has told of each job; of the latest few jobs."""
+_PROCESS: dict[str, _Segment] = {}
+"""What this process has told of each job, by the job's token; of the latest few jobs."""
 
 _MOST_JOBS = 64
 _PROCESS_LOCK = threading.Lock()
@@ -236,10 +243,10 @@ _PROCESS_LOCK = threading.Lock()
 
 def _segment_of(ledger: Ledger) -> _Segment:
     with _PROCESS_LOCK:
-        found = _PROCESS.get(ledger)
+        found = _PROCESS.get(ledger.token)
         # After a fork the parent's receipts are the parent's to tell.
         if found is None or found.process != os.getpid():
-            found = _PROCESS[ledger] = _Segment(os.getpid(), secrets.token_hex(6))
+            found = _PROCESS[ledger.token] = _Segment(os.getpid(), secrets.token_hex(6))
             while len(_PROCESS) > _MOST_JOBS:
                 # Receipts that were not stored yet are lost: their blocks are written again.
                 _PROCESS.pop(next(iter(_PROCESS)))

@@ -13,7 +13,6 @@ so a name must change when the content does.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -27,12 +26,9 @@ import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError
 from dask_integration.align import blocks_of_bytes, blocks_of_shape
 from dask_integration.chunks import Block, Blocks, region_spans
-from dask_integration.layers import phases, read_layer, refuse_memory_elsewhere, unique_token
+from dask_integration.layers import phases, read_layer, refuse_memory_elsewhere
 
 __all__ = ["from_store"]
-
-_MOST_STAMPED = 10_000
-"""Write units up to which an array is asked for a stamp of its content: about 0.05 s."""
 
 
 def from_store(
@@ -103,28 +99,17 @@ def from_store(
     where = f"{array.path or '/'!r} in {array.store!r}"
     spans = region_spans(region, array.shape, where=f"read from {where}")
     blocks = _read_blocks(array, chunks, spans)
-    name = _content_token(array, token)
+    name: Any = array.__dask_tokenize__() if token is None else (token, array.path)
     starts = tuple(span.start for span in spans)
     x = read_layer(
         _read_block,
         (array, starts),
         chunks=blocks,
         dtype=array.dtype,
-        name_token=unique_token() if name is None else tokenize(name, starts, blocks),
+        name_token=tokenize(name, starts, blocks),
     )
     refuse_memory_elsewhere(array.store, x)
     return x
-
-
-def _content_token(array: cs.Array, token: str | None) -> tuple[str, ...] | None:
-    """Give what is the same only as long as the content is; None if that cannot be told."""
-    if token is not None:
-        return "token", token, array.path
-    if math.prod(array.metadata.grid.grid_shape) > _MOST_STAMPED:
-        return None
-    stamp = array.store.content_stamp(f"{array.path}/" if array.path else "")
-    layout = repr((array.metadata, array.options.missing_chunks))
-    return None if stamp is None else ("stamp", stamp, repr(array.store), array.path, layout)
 
 
 def _opened(store: Any, path: str | None) -> cs.Array:

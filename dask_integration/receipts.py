@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -54,8 +55,8 @@ def checksum(values: np.ndarray[Any, Any]) -> int:
     return binascii.crc32(np.ascontiguousarray(values).reshape(-1).view("u1").data)
 
 
-def merge_receipts(parts: list[Receipt | Tally]) -> Tally:
-    """Add up receipts and what was added up before, in any order and grouping.
+def merge_receipts(parts: Sequence[Receipt | Tally]) -> Tally:
+    """Add up receipts and what was added up before, in any order and grouping; also none.
 
     Examples
     --------
@@ -70,8 +71,8 @@ def merge_receipts(parts: list[Receipt | Tally]) -> Tally:
         # A sum is the same in any order, and no block can hide another as with exclusive or.
         checksum=sum(tally.checksum for tally in tallies) % 2**64,
         write_s=sum(tally.write_s for tally in tallies),
-        started_s=min(tally.started_s for tally in tallies),
-        ended_s=max(tally.ended_s for tally in tallies),
+        started_s=min((tally.started_s for tally in tallies), default=math.inf),
+        ended_s=max((tally.ended_s for tally in tallies), default=-math.inf),
     )
 
 
@@ -111,6 +112,8 @@ class StoreReport:
         Seconds spent encoding and storing, summed over the tasks.
     elapsed_s : float
         Seconds from the first write's begin to the last one's end.
+    n_resumed : int
+        Blocks that were written before the job was interrupted, among `n_blocks`.
 
     Examples
     --------
@@ -129,14 +132,17 @@ class StoreReport:
     checksum: str
     write_s: float
     elapsed_s: float
+    n_resumed: int = 0
 
     def __str__(self) -> str:
         speed = self.value_bytes / self.elapsed_s / 1e6 if self.elapsed_s > 0 else math.nan
         rate = "" if math.isnan(speed) or speed < 1 else f", {speed:,.0f} MB/s"
+        resumed = f"  {self.n_resumed:,} of the blocks had been written before\n"
         return (
             f"wrote {self.target}\n"
             f"  {self.shape} {self.dtype} in {self.n_blocks:,} blocks, "
             f"{self.value_bytes / 1e6:,.1f} MB of values{rate}\n"
+            f"{resumed if self.n_resumed else ''}"
             f"  {self.elapsed_s:.2f} s from first to last write, "
             f"{self.write_s:.2f} s of encoding and storing over all threads\n"
             f"  checksum {self.checksum}"

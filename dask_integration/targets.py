@@ -66,8 +66,8 @@ class Target:
         The array that exists, or a draft of the new one in memory.
     starts : tuple of int
         Where in the array the first block begins.
-    store : object
-        Where the new array is to be made; None for one that exists.
+    store : Store
+        Where the array is, or is to be made.
     layout : mapping
         Arguments of `chunkstore.create_array` for the new array.
     attributes : mapping, optional
@@ -80,7 +80,7 @@ class Target:
     source: da.Array
     array: cs.Array
     starts: tuple[int, ...]
-    store: Any = None
+    store: cs.Store
     layout: Mapping[str, Any] | None = None
     attributes: Mapping[str, Any] | None = None
     overwrite: bool = False
@@ -93,18 +93,33 @@ class Target:
     @property
     def where(self) -> str:
         """The array in the reader's terms, such as ``'temp' in LocalStore('/d')``."""
-        return _where(self.array.path, self.store if self.is_new else self.array.store)
+        return _where(self.array.path, self.store)
 
-    def open(self, pending: str | None = None) -> cs.Array:
+    def open(self, *, pending: str | None = None, overwrite: bool = False) -> cs.Array:
         """Give the array open for writing; a new one is made, or the pending one gone on with.
 
         It has no attributes yet: tasks carry the handle, and need none.
         """
         if self.layout is None:
             return self.array
-        overwrite = self.overwrite and pending is None
+        overwrite = (overwrite or self.overwrite) and pending is None
         held_back = True if pending is None else pending
         return cs.create_array(self.store, overwrite=overwrite, pending=held_back, **self.layout)
+
+    def existing(self) -> cs.Array | cs.Group | None:
+        """Give what is at the place now; None if nothing opens there."""
+        try:
+            return cs.open(self.store, path=self.array.path, mode="r+")
+        except (NodeNotFoundError, MetadataError):
+            return None
+
+    def is_untouched(self) -> bool:
+        """Whether there is nothing at the place but marks of jobs."""
+        prefix = f"{self.array.path}/" if self.array.path else ""
+        found = self.store.list_dir(prefix)
+        return all(
+            key.removeprefix(prefix).startswith("__") for key in (*found.keys, *found.prefixes)
+        )
 
 
 def plan_target(
@@ -165,23 +180,23 @@ def _new_target(
             f"cannot write to the store {store!r}: nothing could find it afterwards. Make a "
             f"chunkstore.MemoryStore() and pass that"
         )
+    found = cs.open_store(store, storage_options=layout.pop("storage_options", None))
     # Where blocks may be merged, the largest stands for all.
     blocks = regular_blocks(x.shape, _at_least_one(x.chunks)) if align == "auto" else x.chunks
     chunks, shards = _units(blocks, x.dtype.itemsize, chunks, shards)
     layout |= {"shape": x.shape, "dtype": x.dtype, "chunks": chunks, "shards": shards}
     # A draft in memory tells whether the layout can be had, and which write unit it has.
-    drafted = {key: value for key, value in layout.items() if key != "storage_options"}
-    draft = cs.create_array(None, attributes=attributes, **drafted)
+    draft = cs.create_array(None, attributes=attributes, **layout)
     starts = (0,) * x.ndim
-    where = _where(draft.path, store)
+    where = _where(draft.path, found)
     aligned = _aligned(x, draft, starts, align=align, max_bytes=max_bytes, where=where)
-    refuse_memory_elsewhere(store, x)
+    refuse_memory_elsewhere(found, x)
     return Target(
         x=aligned,
         source=x,
         array=draft,
         starts=starts,
-        store=store,
+        store=found,
         layout=layout,
         attributes=attributes,
         overwrite=overwrite,
@@ -213,14 +228,17 @@ def _units(blocks: Blocks, item_bytes: int, chunks: Any, shards: Any) -> tuple[A
 
 def _existing(store: Any, path: str | None, layout: Mapping[str, Any]) -> cs.Array:
     """Give the array to write to; refuse arguments that would lay it out anew."""
-    asked = [name for name, value in layout.items() if value != _NOT_ASKED.get(name)]
-    storage_options = layout.get("storage_options")
+    options = {name: layout[name] for name in layout if name == "storage_options"}
+    asked = [
+        name
+        for name, value in layout.items()
+        if name not in options and value != _NOT_ASKED.get(name)
+    ]
     if isinstance(store, cs.Array):
         asked += [] if path is None else ["path"]
         array = store
     else:
-        asked = [name for name in asked if name != "storage_options"]
-        array = cs.open_array(store, path=path, mode="r+", storage_options=storage_options)
+        array = cs.open_array(store, path=path, mode="r+", **options)
     if asked:
         raise InvalidArgumentError(
             f"cannot lay out {array!r} anew: it exists, and {asked[0]!r} was given. Leave it out, "
@@ -251,7 +269,7 @@ def _existing_target(
     aligned = _aligned(x, array, starts, align=align, max_bytes=max_bytes, where=where)
     _refuse_unguarded_edges(aligned, array, starts, where)
     refuse_memory_elsewhere(array.store, x)
-    return Target(x=aligned, source=x, array=array, starts=starts)
+    return Target(x=aligned, source=x, array=array, starts=starts, store=array.store)
 
 
 def _starts(
@@ -346,7 +364,7 @@ def _aligned(
 
 def refuse_shared_places(targets: Iterable[Target]) -> None:
     """Raise an error if one target lies at or below another."""
-    places = [(_place(t.array, t.store if t.is_new else None), t) for t in targets]
+    places = [(_place(target.store, target.array.path), target) for target in targets]
     places.sort(key=lambda found: tuple(map(str, found[0])))
     for (outer, first), (inner, second) in pairwise(places):
         if inner[: len(outer)] == outer:
@@ -362,7 +380,7 @@ def refuse_sources(targets: Sequence[Target]) -> None:
     for target in targets:
         if target.is_new and not target.overwrite:
             continue
-        changed = target.array if target.layout is None else _replaced(target)
+        changed = target.array if target.layout is None else target.existing()
         if changed is None or not any(_holds(changed, source) for source in sources):
             continue
         if target.is_new:
@@ -377,32 +395,20 @@ def refuse_sources(targets: Sequence[Target]) -> None:
         )
 
 
-def _replaced(target: Target) -> cs.Array | cs.Group | None:
-    assert target.layout is not None
-    options = target.layout.get("storage_options")
-    try:
-        return cs.open(target.store, path=target.array.path, mode="r", storage_options=options)
-    except (NodeNotFoundError, MetadataError):
-        return None
-
-
 def _holds(node: cs.Array | cs.Group, source: Any) -> bool:
     """Whether an object is an array at or below the place of a node."""
     if not isinstance(source, cs.Array):
         return False
-    inner, outer = _place(source), _place(node)
+    inner, outer = _place(source.store, source.path), _place(node.store, node.path)
     return inner[: len(outer)] == outer
 
 
-def _place(node: cs.Array | cs.Group, store: Any = None) -> tuple[Any, ...]:
+def _place(store: cs.Store, path: str) -> tuple[Any, ...]:
     """Give the parts of where a node is, the same for all ways to name the place."""
-    parts = tuple(node.path.split("/")) if node.path else ()
-    where = node.store if store is None else store
-    if isinstance(where, cs.LocalStore):
-        return Path(where.root, *parts).resolve().parts
-    if isinstance(where, str | Path) and "://" not in str(where):
-        return Path(where, *parts).expanduser().resolve().parts
-    return (where, *parts)
+    parts = tuple(path.split("/")) if path else ()
+    if isinstance(store, cs.LocalStore):
+        return Path(store.root, *parts).resolve().parts
+    return (store, *parts)
 
 
 def _where(path: str, store: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from chunkstore.errors import ChunkError, InvalidArgumentError
 from dask_integration.attempts import attempt
 from dask_integration.chunks import Block
 from dask_integration.layers import phases
+from dask_integration.ledger import Ledger
 from dask_integration.receipts import Receipt, checksum
 
 __all__ = ["BlockWriter", "write_block"]
@@ -32,6 +34,10 @@ class BlockWriter:
         The target; a handle of some hundred bytes.
     starts : tuple of int
         Where in the array the first block begins.
+    ledger : Ledger
+        Where finished blocks are noted.
+    numblocks : tuple of int
+        Blocks along each axis, to number them.
     retries : int
         How often a block is written again after the store failed.
     verify : bool
@@ -40,6 +46,8 @@ class BlockWriter:
 
     array: cs.Array
     starts: tuple[int, ...]
+    ledger: Ledger
+    numblocks: tuple[int, ...]
     retries: int
     verify: bool
 
@@ -58,7 +66,11 @@ def write_block(writer: BlockWriter, block: Block, values: Any) -> Receipt:
 
     attempt(write, retries=writer.retries)
     write_s = time.perf_counter() - start
-    return Receipt(block.id, values.nbytes, checksum(values), started_s, write_s)
+    receipt = Receipt(block.id, values.nbytes, checksum(values), started_s, write_s)
+    number = int(np.ravel_multi_index(block.id, writer.numblocks)) if block.id else 0
+    # Only now: what the ledger says is finished will not be written again.
+    attempt(partial(writer.ledger.record, number, receipt), retries=writer.retries)
+    return receipt
 
 
 def _verify(array: cs.Array, region: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:

@@ -108,6 +108,7 @@ DASK_FLOORS = {
     "dask_integration.ledger": 2,
     "dask_integration.explain": 3,
     "dask_integration.io": 4,
+    "dask_integration.job": 3,
     "dask_integration.reading": 3,
     "dask_integration.targets": 3,
     "dask_integration.writing": 3,
@@ -183,6 +184,7 @@ SAME_FLOOR = {
     "dask_integration.pca_job": ("dask_integration.genotypes",),
     "dask_integration.rechunk_plan": ("dask_integration.cuts",),
     "chunkstore.description": ("chunkstore.engine",),
+    "dask_integration.job": ("dask_integration.targets", "dask_integration.writing"),
     "dask_integration.layers": ("dask_integration.layers.*",),
     "dask_integration.layers.*": ("dask_integration.layers.base",),
 }

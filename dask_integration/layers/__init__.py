@@ -10,6 +10,7 @@ Floor 2. Everything above builds its graphs from these functions::
     reduce_blocks  partials -> array        the same along some axes of the grid
     reread         array    -> array        the same values, computed anew from the sources
     literals_of    array    -> objects      what its tasks carry
+    content_name   array    -> name         that tells its values
     runners                 -> counts       where dask would run them
     gather         objects  -> one object   a function of several reduced ones
     phases         where the time of a task goes, for the dashboard
@@ -32,6 +33,7 @@ from dask_integration.layers.base import need_task_array, refuse_query_planning,
 from dask_integration.layers.blockwise import map_block, map_partials, read_layer, write_layer
 from dask_integration.layers.contents import (
     Runners,
+    content_name,
     literals_of,
     other_processes,
     refuse_memory_elsewhere,
@@ -44,6 +46,7 @@ from dask_integration.layers.tree import FusingDelayed, gather, reduce_blocks, t
 __all__ = [
     "FusingDelayed",
     "Runners",
+    "content_name",
     "gather",
     "literals_of",
     "map_block",

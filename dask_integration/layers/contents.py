@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 import dask
 import dask.array as da
 import dask.local
+import numpy as np
 from dask._task_spec import DataNode, NestedContainer, Task
 from dask.base import get_scheduler
 from dask.blockwise import Blockwise
@@ -22,7 +23,14 @@ from dask.system import CPU_COUNT
 import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError
 
-__all__ = ["Runners", "literals_of", "other_processes", "refuse_memory_elsewhere", "runners"]
+__all__ = [
+    "Runners",
+    "content_name",
+    "literals_of",
+    "other_processes",
+    "refuse_memory_elsewhere",
+    "runners",
+]
 
 
 def literals_of(x: da.Array) -> Iterator[Any]:
@@ -120,10 +128,27 @@ def runners() -> Runners:
 
 def refuse_memory_elsewhere(store: Any, x: da.Array) -> None:
     """Raise an error if other processes would be sent a store of this one."""
-    elsewhere = other_processes(x) if isinstance(store, cs.MemoryStore) else None
+    stays = isinstance(store, cs.Store) and store.spec() is None
+    elsewhere = other_processes(x) if stays else None
     if elsewhere is not None:
         raise InvalidArgumentError(
             f"cannot use {store!r} with {elsewhere}: it lives in this process, and tasks run in "
             f"others. Use a LocalStore on a folder that all workers see, or compute with "
             f"dask.config.set(scheduler='threads')"
         )
+
+
+def content_name(x: da.Array) -> str | None:
+    """Give a name that another computation has only if it gives the same values; None if unknown.
+
+    It is dask's own name of the array, which tells how it is made, down to the bytes of arrays in
+    memory, and for stored arrays of this project the content. Of handles on data that others
+    store, such as those of zarr-python and h5py, dask knows no more than where they point.
+    """
+    return None if any(map(_is_foreign_handle, literals_of(x))) else x.name
+
+
+def _is_foreign_handle(value: Any) -> bool:
+    if isinstance(value, np.ndarray | np.generic | np.dtype | cs.Array | type):
+        return False
+    return hasattr(value, "shape") and hasattr(value, "dtype")

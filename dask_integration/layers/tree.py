@@ -11,14 +11,16 @@ from collections.abc import Set as AbstractSet
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, product
+from itertools import compress, islice, product
 from typing import Any, cast
 
 import dask.array as da
+import numpy as np
 from dask._task_spec import List, Task, TaskRef
 from dask.base import tokenize
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, Layer
+from numpy.typing import NDArray
 
 from chunkstore.errors import InvalidArgumentError
 from dask_integration.chunks import Blocks
@@ -44,6 +46,7 @@ def tree_reduce(
     *,
     split_every: int = 16,
     finalize: Callable[[Any], Any] | None = None,
+    only: NDArray[np.bool_] | None = None,
     label: str = "reduce",
 ) -> FusingDelayed:
     """Reduce a grid of partials to one object, as a tree.
@@ -59,6 +62,8 @@ def tree_reduce(
         Partials that one task merges. Wide trees suit small partials.
     finalize : callable, optional
         Applied to the last partial, in the task that merged it.
+    only : ndarray of bool, shape of the grid, optional
+        Which partials to compute and merge; all by default.
     label : str
         First part of the graph keys.
 
@@ -71,11 +76,19 @@ def tree_reduce(
     Notes
     -----
     Adds about ``n / (split_every - 1)`` tasks for n blocks, at most `split_every` partials held a
-    task. `combine` runs at least once, also for a single block.
+    task. `combine` runs at least once, also for a single block or none.
     """
-    name = f"{label}-{tokenize(partials.name, combine, split_every, finalize)}"
-    axes = tuple(range(partials.ndim))
-    graph = _tree(partials, combine, name, axes=axes, split_every=split_every, finalize=finalize)
+    wanted = None if only is None else np.packbits(only.reshape(-1)).tobytes()
+    name = f"{label}-{tokenize(partials.name, combine, split_every, finalize, wanted)}"
+    graph = _tree(
+        partials,
+        combine,
+        name,
+        axes=tuple(range(partials.ndim)),
+        split_every=split_every,
+        finalize=finalize,
+        wanted=wanted,
+    )
     key = (name, *(0,) * partials.ndim)
     value: Any = FusingDelayed
     return cast(FusingDelayed, value(key, _without_descriptions(graph), layer=name))
@@ -160,6 +173,7 @@ def _tree(
     axes: tuple[int, ...],
     split_every: int,
     finalize: Callable[[Any], Any] | None,
+    wanted: bytes | None = None,
 ) -> HighLevelGraph:
     need_task_array(partials, "reduce")
     if split_every < 2:
@@ -172,6 +186,7 @@ def _tree(
         split_every=split_every,
         combine=combine,
         root=combine if finalize is None else partial(_finish, combine, finalize),
+        wanted=wanted,
     )
     dependencies: list[Any] = [partials]
     return HighLevelGraph.from_collections(name, _TreeLayer(tree), dependencies)
@@ -200,6 +215,8 @@ class _Tree:
     combine: Callable[[list[Any]], Any]
     root: Callable[[list[Any]], Any]
     only_cells: frozenset[tuple[int, ...]] | None = None
+    wanted: bytes | None = None
+    """A bit for each partial that is to be merged; None for all."""
 
     def cells(self) -> Iterable[tuple[int, ...]]:
         """Give the block ids of the result."""
@@ -215,7 +232,10 @@ class _Tree:
             range(n) if axis in self.axes else (cell[axis],)
             for axis, n in enumerate(self.numblocks)
         )
-        return ((self.source, *block_id) for block_id in product(*spans))
+        leaves = ((self.source, *block_id) for block_id in product(*spans))
+        if self.wanted is None:
+            return leaves
+        return compress(leaves, np.unpackbits(np.frombuffer(self.wanted, "u1")).tolist())
 
     def tasks(self, cell: tuple[int, ...]) -> Iterator[Task]:
         """Give the tasks of a cell, those nearest to the partials first."""

@@ -1,0 +1,350 @@
+"""A job that writes arrays: begun or gone on with, made into a graph, ended.
+
+Floor 3. What happens to each array, and what a process killed in between leaves::
+
+    begin     mark of the array, plan of the job      nothing that opens
+    tasks     chunks, and receipts in the ledger      nothing that opens
+    end       all arrays appear, ledgers go           arrays that are whole, ledgers to clear up
+
+Going on takes the plan that is stored and compares it with the job at hand: only if both are about
+the same values in the same blocks of the same array are finished blocks left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+import chunkstore as cs
+from chunkstore.errors import ConflictError, InvalidArgumentError, NodeExistsError
+from dask_integration.chunks import BlockGrid, n_blocks
+from dask_integration.layers import (
+    FusingDelayed,
+    content_name,
+    gather,
+    other_processes,
+    tree_reduce,
+    unique_token,
+    write_layer,
+)
+from dask_integration.ledger import NEW, Finished, Ledger
+from dask_integration.receipts import StoreReport, Tally, merge_receipts
+from dask_integration.targets import Target
+from dask_integration.writing import BlockWriter, write_block
+
+__all__ = ["Job", "begin_job"]
+
+Plan = dict[str, Any]
+
+_DIFFERENCES = {
+    "values": "the values are others, or cannot be told to be the same; if you know that they "
+    "are, pass the same `token` to every run",
+    "blocks": "the blocks are others",
+    "region": "the region is another",
+    "layout": "the array's layout is another",
+}
+"""What it means that an entry of two plans differs."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One array of a job: the array is open for writing, its ledger begun."""
+
+    target: Target
+    array: cs.Array
+    ledger: Ledger
+    finished: Finished
+
+    @property
+    def publishes(self) -> bool:
+        """Whether the job makes the array appear at its end."""
+        return self.target.is_new
+
+
+# --- beginning ---------------------------------------------------------------------------------
+
+
+def begin_job(
+    targets: Mapping[str, Target],
+    *,
+    single: bool,
+    resume: bool,
+    tokens: Mapping[str, str | None],
+    retries: int,
+    verify: bool,
+) -> Job:
+    """Open the arrays of a job for writing; from here on things are touched.
+
+    Parameters
+    ----------
+    targets : mapping of str to Target
+        What is written, by name.
+    single : bool
+        Whether the job is about one array, that has no name.
+    resume : bool
+        Go on with an interrupted job.
+    tokens : mapping of str to str or None
+        The user's word for the values of each array.
+    retries, verify
+        As in `to_store`.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is something that the job cannot go on with.
+    NodeExistsError
+        If something is in the place of a new array.
+    """
+    plans = {name: _plan(target, tokens[name]) for name, target in targets.items()}
+    # What other arrays of the job were to be, for one that is finished already.
+    peers = {name: _digest(plan) for name, plan in plans.items()}
+    found: dict[str, _Found | None] = dict.fromkeys(targets)
+    if resume:
+        found = {name: _find(target, plans[name]) for name, target in targets.items()}
+        known = [entry.plan.get("peers", {}) for entry in found.values() if entry is not None]
+        for name, target in targets.items():
+            is_known = any(others.get(name) == peers[name] for others in known)
+            _check_resumable(target, found[name], is_known=is_known)
+    parts = {
+        name: _opened(target, plans[name] | {"peers": peers}, found[name], resume=resume)
+        for name, target in targets.items()
+    }
+    return Job(parts, single=single, retries=retries, verify=verify)
+
+
+def _plan(target: Target, token: str | None) -> Plan:
+    """Describe what is to be written, in JSON; equal only for the same bytes in the end."""
+    name = f"token {token}" if token is not None else content_name(target.source)
+    grid = BlockGrid.of(target.x.chunks)
+    return {
+        "values": name,
+        "blocks": _digest([grid.extents, grid.sizes]),
+        "region": list(target.starts),
+        "layout": _digest(repr(target.array.metadata.replace(attributes={}))),
+    }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
+
+
+def _job_name(target: Target) -> str:
+    if target.is_new:
+        return NEW
+    return "region-" + _digest([target.starts, target.x.shape])[:12]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An unfinished job that was found."""
+
+    ledger: Ledger
+    plan: Plan
+
+
+def _find(target: Target, plan: Plan) -> _Found | None:
+    found = Ledger.find(target.store, target.array.path, _job_name(target))
+    if found is None:
+        return None
+    differ = [key for key in _DIFFERENCES if found[1].get(key) != plan[key]]
+    if plan["values"] is None and "values" not in differ:
+        differ.insert(0, "values")
+    if differ:
+        raise InvalidArgumentError(
+            f"cannot resume writing {target.where}: it was begun by a job of which "
+            f"{_DIFFERENCES[differ[0]]}. Give the job as it was, or begin anew with "
+            f"{'overwrite=True' if target.is_new else 'resume=False'}",
+            differs=differ,
+        )
+    return _Found(*found)
+
+
+def _check_resumable(target: Target, found: _Found | None, *, is_known: bool) -> None:
+    """Refuse to go on where it is not known with what.
+
+    `is_known` tells that another array of the same job is unfinished and names this one: so this
+    one is finished.
+    """
+    if not target.is_new or found is not None:
+        return
+    if target.existing() is not None:
+        if not is_known:
+            raise NodeExistsError(
+                f"cannot resume writing {target.where}: it is there, and no job on it is "
+                f"unfinished. Pass overwrite=True to write it anew",
+                store=target.store,
+                path=target.array.path,
+            )
+    elif not target.is_untouched():
+        raise InvalidArgumentError(
+            f"cannot resume writing {target.where}: there is something, but no ledger that says "
+            f"what of it is finished. Begin anew with overwrite=True"
+        )
+
+
+def _opened(target: Target, plan: Plan, found: _Found | None, *, resume: bool) -> _Part:
+    grid = BlockGrid.of(target.x.chunks)
+    nothing = Finished.none(grid)
+    existing = target.existing() if resume and target.is_new else None
+    try:
+        # Resuming something that was not begun, there is nothing but marks.
+        pending = None if found is None else found.plan["pending"]
+        array = target.open(pending=pending, overwrite=resume and existing is None)
+    except (ConflictError, NodeExistsError) as error:
+        if isinstance(existing, cs.Array):
+            # It has appeared: what is not known to be written is written again, the same values.
+            target = replace(target, array=existing, layout=None)
+            array = existing
+        else:
+            if Ledger.find(target.store, target.array.path, NEW) is not None and not resume:
+                error.add_note("a job on it was interrupted: resume=True goes on with it")
+            raise
+    if found is not None:
+        return _Part(target, array, found.ledger, found.ledger.finished(grid))
+    ledger = Ledger.begin(array, _job_name(target), plan | {"pending": array.pending})
+    return _Part(target, array, ledger, nothing)
+
+
+# --- running -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """Arrays that are open for writing, with what is to go into them.
+
+    Parameters
+    ----------
+    parts : mapping of str to _Part
+        The arrays, by name.
+    single : bool
+        Whether the job is about one array, that has no name.
+    retries, verify
+        As in `to_store`.
+    """
+
+    parts: Mapping[str, _Part]
+    single: bool
+    retries: int
+    verify: bool
+
+    def run(self) -> StoreReport | dict[str, StoreReport]:
+        """Run the job here and now."""
+        end, graph = self._end(), self._graph(list)
+        settings = {}
+        if other_processes(graph) is not None:
+            settings["retries"] = self.retries
+        try:
+            return end(cast(Any, graph).compute(**settings))
+        except BaseException as error:
+            for part in self.parts.values():
+                left = "is unfinished and cannot be opened" if part.publishes else "is unfinished"
+                error.add_note(
+                    f"{part.array!r} {left}; run again with resume=True, or with overwrite=True"
+                )
+            raise
+
+    def lazily(self) -> FusingDelayed:
+        """Give the job as a Delayed."""
+        return self._graph(self._end())
+
+    def _graph(self, finish: Any) -> FusingDelayed:
+        """Make the graph that writes all blocks; `finish` is given a tally for each array."""
+        tallies = []
+        for part in self.parts.values():
+            target = part.target
+            writer = BlockWriter(
+                # Without its attributes: every task carries the handle.
+                part.array.with_options(n_threads=1),
+                target.starts,
+                part.ledger,
+                target.x.numblocks,
+                self.retries,
+                self.verify,
+            )
+            tallies.append(
+                partial(
+                    tree_reduce,
+                    write_layer(write_block, target.x, writer),
+                    merge_receipts,
+                    only=part.finished.missing() if len(part.finished) else None,
+                    label="store",
+                )
+            )
+        if self.single:
+            return tallies[0](finalize=partial(_alone, finish))
+        return gather([tally() for tally in tallies], finish, label="store-all")
+
+    def _end(self) -> _End:
+        """Give what is to be done once all blocks are written."""
+        parts = {}
+        for name, part in self.parts.items():
+            # A handle of its own: those in the tasks are to have no attributes.
+            array = part.array.with_options()
+            if part.target.attributes:
+                array.update_attributes(part.target.attributes)
+            done = part.finished.tally()
+            parts[name] = _Ending(
+                array, part.ledger, n_blocks(part.target.x.chunks), done, part.publishes
+            )
+        return _End(parts, self.single)
+
+
+def _alone(finish: Any, tally: Tally) -> Any:
+    return finish([tally])
+
+
+# --- ending ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What the end of a job knows of one array."""
+
+    array: cs.Array
+    ledger: Ledger
+    n_blocks: int
+    done: Tally
+    publishes: bool
+
+
+@dataclass(frozen=True)
+class _End:
+    """What is done once all blocks are written: the arrays appear, and are reported."""
+
+    parts: Mapping[str, _Ending]
+    single: bool
+
+    def __dask_tokenize__(self) -> str:
+        return unique_token()
+
+    def __call__(self, tallies: Sequence[Tally]) -> StoreReport | dict[str, StoreReport]:
+        reports = {}
+        for (name, part), tally in zip(self.parts.items(), tallies, strict=True):
+            whole = merge_receipts([tally, part.done])
+            assert whole.n_blocks == part.n_blocks, f"{whole} for {part.n_blocks} blocks"
+            reports[name] = _report(part, tally, whole)
+        for part in self.parts.values():
+            if part.publishes:
+                part.array.publish()
+        # Only when all have appeared: each ledger knows what its peers are.
+        for part in self.parts.values():
+            part.ledger.end()
+        return reports[""] if self.single else reports
+
+
+def _report(part: _Ending, tally: Tally, whole: Tally) -> StoreReport:
+    return StoreReport(
+        target=f"{part.array.name} in {part.array.store!r}",
+        shape=part.array.shape,
+        dtype=str(part.array.dtype),
+        n_blocks=whole.n_blocks,
+        value_bytes=whole.value_bytes,
+        checksum=f"{whole.checksum:016x}",
+        write_s=whole.write_s,
+        elapsed_s=max(0.0, tally.ended_s - tally.started_s),
+        n_resumed=part.done.n_blocks,
+    )
