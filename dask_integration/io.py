@@ -277,6 +277,7 @@ def is_complete(
     Examples
     --------
     >>> import chunkstore as cs
+    >>> import dask.array as da
     >>> store = cs.MemoryStore()
     >>> job = to_store(da.ones(6, chunks=3), store, path="a", compute=False)
     >>> is_complete(store, "a")

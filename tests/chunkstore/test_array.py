@@ -422,11 +422,23 @@ def test_attributes_travel_as_they_are_now(local: cs.Array) -> None:
     assert (first.attrs["units"], second.attrs["units"]) == ("K", "C")
 
 
-def test_tokens_are_not_shared(local: cs.Array) -> None:
-    """Dask never takes one handle's result for another's: data may have changed in between."""
+def test_tokens_last_as_long_as_the_content(local: cs.Array) -> None:
+    """Handles share a token for dask while nothing was written, if the store can prove that."""
     other = cs.open_array(local.store, path="x")
-    assert local.__dask_tokenize__() == local.__dask_tokenize__()
-    assert local.__dask_tokenize__() != other.__dask_tokenize__()
+    before = local.__dask_tokenize__()
+    assert local.__dask_tokenize__() == before
+    if local.content_stamp() is not None:
+        assert other.__dask_tokenize__() == before
+    local[0, 0] = local[0, 0]
+    assert other.__dask_tokenize__() != before
+    one, two = (cs.create_array(None, shape=3, dtype="i4") for _ in range(2))
+    assert one.__dask_tokenize__() == one.__dask_tokenize__() != two.__dask_tokenize__()
+
+
+def test_many_values_are_not_stamped(local: cs.Array) -> None:
+    """An array of so many stored values that listing them would be felt has no stamp."""
+    many = cs.create_array(local.store, name="many", shape=10_001, chunks=1, dtype="i1")
+    assert many.content_stamp() is None
 
 
 @pytest.mark.parametrize("shards", [None, (4, 4)])
