@@ -32,6 +32,7 @@ from chunkstore.shortcuts import (
     ones_like,
     open_like,
     save,
+    verify,
     zeros,
     zeros_like,
 )
@@ -40,6 +41,7 @@ from chunkstore.stores.local import LocalStore
 from chunkstore.stores.mapping import MappingStore
 from chunkstore.stores.memory import MemoryStore
 from chunkstore.stores.zip import ZipStore
+from chunkstore.verifying import Verification
 
 __all__ = [
     "Array",
@@ -50,6 +52,7 @@ __all__ = [
     "MemoryStore",
     "Options",
     "Store",
+    "Verification",
     "ZipStore",
     "array",
     "consolidate_metadata",
@@ -70,6 +73,7 @@ __all__ = [
     "open_like",
     "open_store",
     "save",
+    "verify",
     "zeros",
     "zeros_like",
 ]

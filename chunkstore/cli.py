@@ -20,9 +20,10 @@ from typing import NoReturn
 
 from chunkstore.api import open
 from chunkstore.compiled import engine_facts
-from chunkstore.display import as_text
-from chunkstore.errors import ChunkStoreError
+from chunkstore.display import as_text, human_bytes
+from chunkstore.errors import ChunkError, ChunkStoreError
 from chunkstore.group import Group
+from chunkstore.shortcuts import copy, verify
 
 __all__ = ["build_parser", "main"]
 
@@ -64,6 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine", action=_EngineAction, nargs=0, help="say what reads chunks here, and exit"
     )
     _add_node_command(subparsers, "tree", _tree, "show the members of a group, at any depth")
+    _add_node_command(subparsers, "verify", _verify, "read every stored chunk and report damage")
+    _add_copy(subparsers)
     for entry_point in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
         try:
             register = entry_point.load()
@@ -85,6 +88,33 @@ def _add_node_command(
     parser.add_argument("path", metavar="PATH", nargs="?", default="", help="path in the store")
     parser.set_defaults(run=run)
     return parser
+
+
+def _add_copy(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "copy",
+        help="copy an array or group, into another format, chunks or shards if asked",
+        description="Copy an array, or a group with all below it. What is not asked to change "
+        "stays as it is; nothing can be opened as complete before it is.",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="a folder or URL")
+    parser.add_argument("target", metavar="TARGET", help="a folder or URL")
+    parser.add_argument("--source-path", metavar="PATH", default="", help="path in the source")
+    parser.add_argument("--path", metavar="PATH", default="", help="path in the target")
+    parser.add_argument("--zarr-format", type=int, choices=(2, 3), help="format of the copy")
+    shape = "such as 100,500, or a size such as 64MB"
+    parser.add_argument("--chunks", metavar="SHAPE", type=_shape, help=f"chunks, {shape}")
+    parser.add_argument("--shards", metavar="SHAPE", type=_shape, help="shards, such as 1000,500")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is at the target")
+    parser.set_defaults(run=_copy)
+
+
+def _shape(text: str) -> tuple[int, ...] | str:
+    """Read a shape; what is none may be a size, which the layout reads."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        return text
 
 
 def _add_missing(
@@ -121,3 +151,39 @@ def _tree(arguments: argparse.Namespace) -> int:
     node = open(arguments.store, path=arguments.path, mode="r")
     print(node.tree() if isinstance(node, Group) else node)
     return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    found = verify(arguments.store, path=arguments.path)
+    for error in found.damage:
+        print(f"damaged: {error}")
+    n_chunks = sum(isinstance(error, ChunkError) for error in found.damage)
+    arrays, chunks = _count(found.n_arrays, "array"), _count(found.n_chunks, "chunk")
+    if found:
+        print(f"no damage found: {arrays}, {chunks}, {human_bytes(found.value_bytes)} of values")
+    else:
+        documents = _count(len(found.damage) - n_chunks, "document")
+        print(f"damage: {n_chunks:,} of {chunks} and {documents} cannot be read; {arrays} in all")
+    if found.n_missing:
+        print(f"not stored, so read as the fill value: {_count(found.n_missing, 'chunk')}")
+    if found.unchecked:
+        names = ", ".join(found.unchecked)
+        print(f"without a checksum, so that changed bytes may go unseen: {names}")
+    return 0 if found else 1
+
+
+def _copy(arguments: argparse.Namespace) -> int:
+    asked = {name: getattr(arguments, name) for name in ("zarr_format", "chunks", "shards")}
+    made = copy(
+        open(arguments.source, path=arguments.source_path, mode="r"),
+        arguments.target,
+        path=arguments.path,
+        overwrite=arguments.overwrite,
+        **{name: value for name, value in asked.items() if value is not None},
+    )
+    print(f"copied to {made!r}")
+    return 0
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

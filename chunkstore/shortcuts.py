@@ -1,6 +1,6 @@
 """Short ways to what the door offers: arrays of one value, arrays like others, copies, files.
 
-Floor 9. Each function is a few lines on top of ``api`` and ``copying``.
+Floor 9. Each function is a few lines on top of ``api``, ``copying`` and ``verifying``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from chunkstore.group import Group
 from chunkstore.keys import normalize_path
 from chunkstore.options import Options
 from chunkstore.stores.resolve import resolve
+from chunkstore.verifying import Verification, verify_node
 
 __all__ = [
     "array",
@@ -31,6 +32,7 @@ __all__ = [
     "ones_like",
     "open_like",
     "save",
+    "verify",
     "zeros",
     "zeros_like",
 ]
@@ -168,6 +170,67 @@ def copy(
         options=options or Options(),
         **layout,
     )
+
+
+def verify(
+    store: Any,
+    *,
+    path: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    options: Options | None = None,
+) -> Verification:
+    """Check an archive: parse every document, read and decode every stored chunk.
+
+    Parameters
+    ----------
+    store : Array, Group, Store, str or Path
+        What to check; a store, folder or URL stands for what is at its root.
+    path : str, optional
+        Path of the array or group in the store.
+    storage_options : mapping, optional
+        For `store`, if it is the URL of a remote store; see `open`.
+    options : Options, optional
+        Run settings.
+
+    Returns
+    -------
+    Verification
+        What was found; false if anything is damaged. ``damage`` holds an error for each chunk
+        and document, with the store, the key and the chunk coordinates.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If nothing is stored there.
+    StoreError
+        If the store fails: that is no damage.
+
+    Notes
+    -----
+    Reads all there is, once: a listing and a request for each stored chunk. Holds one decoded
+    chunk, or shard, a thread. Of a shard with several damaged chunks the first is named.
+
+    A chunk that is not stored reads as the fill value and cannot be told from one that was lost;
+    ``n_missing`` counts them.
+
+    Examples
+    --------
+    >>> store = {}
+    >>> _ = array(np.arange(6), store, chunks=3)
+    >>> bool(verify(store))
+    True
+    >>> store["c/1"] = store["c/1"][:-1]
+    >>> [error.key for error in verify(store).damage]
+    ['c/1']
+    """
+    if isinstance(store, (Array, Group)):
+        if path is not None or storage_options:
+            raise InvalidArgumentError(
+                f"give `path` and `storage_options` with a store, not with {store!r}"
+            )
+        return verify_node(store.store, store.path, options=options or Options())
+    where = resolve(store, storage_options=storage_options)
+    return verify_node(where, normalize_path(path), options=options or Options())
 
 
 def save(

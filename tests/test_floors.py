@@ -80,6 +80,7 @@ CHUNKSTORE_FLOORS = {
     "chunkstore.group": 7,
     "chunkstore.api": 8,
     "chunkstore.copying": 8,
+    "chunkstore.verifying": 8,
     "chunkstore.cli": 9,
     "chunkstore.shortcuts": 9,
     # The front door of the package shows what the floors below offer, and nothing comes in by it.
@@ -184,6 +185,7 @@ SAME_FLOOR = {
     "dask_integration.pca_job": ("dask_integration.genotypes",),
     "dask_integration.rechunk_plan": ("dask_integration.cuts",),
     "chunkstore.description": ("chunkstore.engine",),
+    "chunkstore.cli": ("chunkstore.shortcuts",),
     "dask_integration.job": ("dask_integration.targets", "dask_integration.writing"),
     "dask_integration.layers": ("dask_integration.layers.*",),
     "dask_integration.layers.*": ("dask_integration.layers.base",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import metadata
@@ -195,3 +196,19 @@ def test_reader_that_has_seen_enough(folder: Path) -> None:
         words = process.stderr.read()
         assert process.wait(60) == 141
     assert words == ""
+
+
+def test_command_copies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command copies into the format and chunks that are asked for."""
+    cs.create_array(tmp_path / "old", name="a", data=np.arange(24).reshape(4, 6), chunks=(1, 6))
+    arguments = ["copy", str(tmp_path / "old"), str(tmp_path / "new"), "--zarr-format", "2"]
+    assert cli.main([*arguments, "--chunks", "4,2"]) == 0
+    assert "copied to <Group / in" in capsys.readouterr().out
+    copied = cs.open_array(tmp_path / "new", path="a", mode="r")
+    assert (copied.chunks, copied.metadata.zarr_format) == ((4, 2), 2)
+    assert np.array_equal(copied[...], np.arange(24).reshape(4, 6))
+    assert json.loads((tmp_path / "new/a/.zarray").read_text())["chunks"] == [4, 2]
+    assert cli.main(arguments) == 1
+    assert "overwrite" in capsys.readouterr().err
+    assert cli.main([*arguments, "--overwrite", "--chunks", "16 bytes"]) == 1
+    assert "16 bytes" in capsys.readouterr().err
