@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import chunkstore as cs
 from chunkstore.codecs.base import ChunkSpec
 from chunkstore.codecs.bitround import BitroundCodec, NumcodecsBitroundCodec
 from chunkstore.dtypes import from_numpy
@@ -112,3 +113,23 @@ def test_fill_value() -> None:
     spec = ChunkSpec((1,), from_numpy("f4"), np.float32(1.1))
     assert BitroundCodec(3).resolve(spec).fill_value == np.float32(1.125)
     assert NumcodecsBitroundCodec(3).resolve(spec).fill_value == np.float32(1.1)
+
+
+REGISTRY: list[tuple[str, list[float], list[float]]] = [
+    ("f4", [0, 0.1, 1.2, 12.3, 123.4, 1234.5, np.nan, np.inf, -np.inf],
+     [0, 0.1015625, 1.25, 12, 120, 1280, np.nan, np.inf, -np.inf]),
+    ("u1", [0, 1, 10, 11, 100, 123, 200, 208, 209, 255],
+     [0, 1, 10, 12, 96, 128, 192, 192, 224, 224]),
+]  # fmt: skip
+"""Numbers and what zarrs makes of them with ``keepbits`` 3: the sample data beside the registered
+specification. No wheel of zarrs is built with the codec, and zarr-python has the floats only."""
+
+
+@pytest.mark.parametrize(("dtype", "values", "expected"), REGISTRY)
+def test_sample_data_of_the_registry(dtype: str, values: Any, expected: Any) -> None:
+    """The sample data of the registered specification is written and read bit for bit."""
+    codec = {"name": "bitround", "configuration": {"keepbits": 3}}
+    array = cs.create_array(None, data=np.array(values, dtype), filters=codec, compressors=None)
+    wanted = np.array(expected, dtype)
+    assert array[...].tobytes() == wanted.tobytes()
+    assert array.store.get("c/0") == wanted.tobytes()
