@@ -30,6 +30,7 @@ except ImportError as _error:
         ) from _missing
 
 else:
+    from dask_integration.explain import Explanation, explain
     from dask_integration.io import from_store, is_complete, to_store
     from dask_integration.receipts import StoreReport
     from dask_integration.rechunk import RechunkJob, RechunkReport, rechunk
@@ -40,10 +41,12 @@ else:
 
 __all__ = [
     "SVD",
+    "Explanation",
     "RechunkJob",
     "RechunkPlan",
     "RechunkReport",
     "StoreReport",
+    "explain",
     "from_store",
     "is_complete",
     "rechunk",

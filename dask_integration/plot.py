@@ -1,7 +1,6 @@
 """Pictures of a principal component analysis.
 
-Floor 6. The only file that imports matplotlib. It draws to files, never to a screen, and leaves the
-settings of the process's other figures alone.
+Floor 6. It draws to files, never to a screen, and leaves the settings of other figures alone.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkstore.errors import MissingExtraError
+from dask_integration.pictures import figure_class
 from dask_integration.staging import staged_file
 
 __all__ = ["require_plotting", "scatter"]
@@ -32,7 +31,7 @@ _LAYERS = 8
 
 def require_plotting() -> None:
     """Raise `MissingExtraError` if matplotlib is not installed; for a check before the work."""
-    _figure_class()
+    figure_class()
 
 
 def scatter(
@@ -71,7 +70,7 @@ def scatter(
     Signs of components are arbitrary: a mirrored picture shows the same result.
     """
     # A Figure made without pyplot draws with Agg and is in no list of open figures.
-    figure = _figure_class()(figsize=(8.4, 6.2), dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = figure_class()(figsize=(8.4, 6.2), dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     plane = np.asarray(scores)[:, :2]
     groups = _groups(labels, len(plane))
@@ -96,19 +95,6 @@ def scatter(
         )
     with staged_file(path) as file:
         figure.savefig(file)
-
-
-def _figure_class() -> Any:
-    """Import matplotlib's figure, or say how to get it."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "drawing a picture needs the package matplotlib, which is not installed: "
-            "pip install 'chunkstore[cli]', or pass --no-plot",
-            extra="cli",
-        ) from error
-    return Figure
 
 
 def _locator() -> Any:

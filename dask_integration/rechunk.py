@@ -302,9 +302,13 @@ class RechunkJob:
     overwrite: bool
     retries: int
 
+    @property
+    def where(self) -> str:
+        """The new array in the reader's terms."""
+        return f"/{(self.layout['name'] or '').strip('/')} in {self.store!r}"
+
     def __str__(self) -> str:
-        place = f"{self.layout['name'] or '/'!r} in {self.store!r}"
-        return f"from {self.source!r}\nto {place}\n{self.plan}"
+        return f"from {self.source!r}\nto {self.where}\n{self.plan}"
 
     def compute(self) -> RechunkReport:
         """Run the job with dask, and publish the new array.

@@ -111,6 +111,19 @@ class Units(NamedTuple):
         """Whether a stored value holds several chunks."""
         return self.read != self.write
 
+    def read_scratch(self, item_bytes: int, n_threads: int = 1) -> int:
+        """Give the bytes that a read holds beside its region: stored values, and decoded ones."""
+        chunks = 2 * n_threads * math.prod(unit_shape(self.read))
+        shard = math.prod(unit_shape(self.write)) if self.is_sharded else 0
+        return item_bytes * (chunks + shard)
+
+    def write_scratch(self, item_bytes: int, n_threads: int = 1) -> int:
+        """Give the bytes that a write holds beside its region: elements laid out, and encoded."""
+        chunks = 2 * n_threads * math.prod(unit_shape(self.read))
+        # Of a shard the encoded chunks are held, and then the whole that is made of them.
+        shard = 2 * math.prod(unit_shape(self.write)) if self.is_sharded else 0
+        return item_bytes * (chunks + shard)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -387,7 +400,10 @@ class _Problem:
         taken = list(map(edges_of, regions.extents, regions.sizes))
         chunks = map(touched, taken, unit_edges(source.read))
         values = map(touched, taken, unit_edges(source.write))
-        scratch = max(self.read_scratch(source, n_inner), self.write_scratch(target, n_inner))
+        scratch = max(
+            source.read_scratch(self.item_bytes, n_inner),
+            target.write_scratch(self.item_bytes, n_inner),
+        )
         return Stage(
             regions=regions,
             n_values_read=math.prod(found.n_units for found in values),
@@ -400,17 +416,6 @@ class _Problem:
     def bytes_of(self, shape: Sequence[int]) -> int:
         """Give the bytes of a region."""
         return self.item_bytes * math.prod(shape)
-
-    def read_scratch(self, units: Units, n_inner: int) -> int:
-        """Bytes that reading holds beside its region: stored values and their decoded form."""
-        chunks = 2 * n_inner * self.bytes_of(unit_shape(units.read))
-        return chunks + (self.bytes_of(unit_shape(units.write)) if units.is_sharded else 0)
-
-    def write_scratch(self, units: Units, n_inner: int) -> int:
-        """Bytes that writing holds beside its region: elements laid out, and encoded."""
-        chunks = 2 * n_inner * self.bytes_of(unit_shape(units.read))
-        # Of a shard the encoded chunks are held, and then the whole that is made of them.
-        return chunks + (2 * self.bytes_of(unit_shape(units.write)) if units.is_sharded else 0)
 
 
 _Maker: TypeAlias = Callable[[_Problem, int, int], RechunkPlan | None]
@@ -455,8 +460,8 @@ def _idle(n_tasks: Any, n_runners: int) -> Any:
 def _direct(problem: _Problem, n_at_once: int, n_inner: int) -> RechunkPlan | None:
     """Find the regions of whole target units that cost least."""
     scratch = max(
-        problem.read_scratch(problem.source, n_inner),
-        problem.write_scratch(problem.target, n_inner),
+        problem.source.read_scratch(problem.item_bytes, n_inner),
+        problem.target.write_scratch(problem.item_bytes, n_inner),
     )
     room = (problem.memory_bytes // n_at_once - scratch) / problem.item_bytes
     sources, targets = unit_edges(problem.source.read), clipped_edges(problem.target.write)
@@ -511,10 +516,10 @@ def _staged(problem: _Problem, n_at_once: int, n_inner: int) -> RechunkPlan | No
     n_runners = n_at_once * problem.n_processes
     piece_scratch = 2 * n_inner * piece_size * problem.item_bytes
     first = gather_size * problem.item_bytes + np.maximum(
-        problem.read_scratch(problem.source, n_inner), piece_scratch
+        problem.source.read_scratch(problem.item_bytes, n_inner), piece_scratch
     )
     second = scatter_size * problem.item_bytes + np.maximum(
-        problem.write_scratch(problem.target, n_inner), piece_scratch
+        problem.target.write_scratch(problem.item_bytes, n_inner), piece_scratch
     )
     moved = 2 * problem.bytes_of(problem.source.read.extents)
     cost = 2 * n_pieces * _VALUE_BYTES + (n_gather + n_scatter) * _TASK_BYTES

@@ -107,7 +107,9 @@ DASK_FLOORS = {
     "dask_integration.layers": 2,
     "dask_integration.layers.*": 2,
     "dask_integration.ledger": 2,
-    "dask_integration.explain": 3,
+    "dask_integration.traffic": 2,
+    "dask_integration.pictures": 3,
+    "dask_integration.explain": 4,
     "dask_integration.io": 4,
     "dask_integration.job": 3,
     "dask_integration.reading": 3,
@@ -182,6 +184,8 @@ SAME_FLOOR = {
     "chunkstore.checks": ("chunkstore.sharding",),
     "chunkstore.layout": ("chunkstore.sharding",),
     "chunkstore.resizing": ("chunkstore.documents", "chunkstore.engine"),
+    # `to_store` asks what it will hold before it begins.
+    "dask_integration.io": ("dask_integration.explain",),
     "dask_integration.pca_job": ("dask_integration.genotypes",),
     "dask_integration.rechunk_plan": ("dask_integration.cuts",),
     "chunkstore.description": ("chunkstore.engine",),
@@ -241,7 +245,7 @@ FOREIGN = {
     "bed_reader": ("dask_integration.plink",),
     # What only a person at a terminal needs.
     "rich": ("dask_integration.progress", "dask_integration.report"),
-    "matplotlib": ("dask_integration.plot",),
+    "matplotlib": ("dask_integration.pictures", "dask_integration.plot"),
 }
 
 HOUSE = House(

@@ -11,6 +11,8 @@ Floor 2. Everything above builds its graphs from these functions::
     reread         array    -> array        the same values, computed anew from the sources
     literals_of    array    -> objects      what its tasks carry
     content_name   array    -> name         that tells its values
+    spelled_out    graph    -> tasks        what each reads, writes and holds
+    outlined       graph    -> counts       about the same, layer by layer
     runners                 -> counts       where dask would run them
     gather         objects  -> one object   a function of several reduced ones
     phases         where the time of a task goes, for the dashboard
@@ -29,6 +31,14 @@ Source: dask's ``dask.blockwise``, ``dask.highlevelgraph`` and ``dask._task_spec
 
 from __future__ import annotations
 
+from dask_integration.layers.accesses import (
+    Access,
+    GridAccess,
+    Outline,
+    SpelledTask,
+    outlined,
+    spelled_out,
+)
 from dask_integration.layers.base import need_task_array, refuse_query_planning, unique_token
 from dask_integration.layers.blockwise import map_block, map_partials, read_layer, write_layer
 from dask_integration.layers.contents import (
@@ -44,8 +54,12 @@ from dask_integration.layers.reread import reread
 from dask_integration.layers.tree import FusingDelayed, gather, reduce_blocks, tree_reduce
 
 __all__ = [
+    "Access",
     "FusingDelayed",
+    "GridAccess",
+    "Outline",
     "Runners",
+    "SpelledTask",
     "content_name",
     "gather",
     "literals_of",
@@ -53,6 +67,7 @@ __all__ = [
     "map_partials",
     "need_task_array",
     "other_processes",
+    "outlined",
     "phases",
     "read_layer",
     "reduce_blocks",
@@ -60,6 +75,7 @@ __all__ = [
     "refuse_query_planning",
     "reread",
     "runners",
+    "spelled_out",
     "tree_reduce",
     "unique_token",
     "write_layer",

@@ -18,14 +18,16 @@ from dask.array.core import Array as TaskArray
 from dask.highlevelgraph import HighLevelGraph, Layer
 
 from chunkstore.errors import InvalidArgumentError
-from dask_integration.chunks import Blocks
+from dask_integration.chunks import Block, Blocks
 
 __all__ = [
     "Key",
     "RenamableLayer",
     "make_array",
     "need_task_array",
+    "note_block",
     "refuse_query_planning",
+    "run_with_handle",
     "single_elements",
     "unique_token",
 ]
@@ -92,6 +94,25 @@ def make_array(
         meta = np.empty((0,) * len(chunks), dtype=dtype)
     array: Any = da.Array
     return cast(da.Array, array(graph, name, chunks, meta=meta))
+
+
+def run_with_handle(func: Callable[..., Any], handle: Any, block: Block, *values: Any) -> Any:
+    """Read a block, or write the values of one; in every task that touches a store.
+
+    Its arguments stand in the graph as they are, which is how `spelled_out` knows what a task
+    reads and writes: values beside the block are written.
+    """
+    try:
+        return func(handle, block, *values)
+    except Exception as error:
+        note_block(error, block)
+        raise
+
+
+def note_block(error: Exception, block: Block) -> None:
+    """Say in an error which block it came from."""
+    region = ", ".join(f"{part.start}:{part.stop}" for part in block.region)
+    error.add_note(f"in block {block.id}, region [{region}]")
 
 
 def single_elements(x: da.Array) -> Blocks:

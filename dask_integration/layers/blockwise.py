@@ -25,7 +25,9 @@ from dask_integration.chunks import Block, BlockGrid, Blocks
 from dask_integration.layers.base import (
     make_array,
     need_task_array,
+    note_block,
     refuse_query_planning,
+    run_with_handle,
     single_elements,
     unique_token,
 )
@@ -87,7 +89,7 @@ def read_layer(
     name = f"{label}-{name_token}"
     axes = tuple(range(len(chunks)))
     layer = _blockwise(
-        partial(_run_with_handle, read, handle),
+        partial(run_with_handle, read, handle),
         name,
         axes,
         _BlockDep(BlockGrid.of(chunks)),
@@ -123,7 +125,7 @@ def write_layer(
     The key of a write is unique: writing the same values again is done again.
     """
     return _map(
-        partial(_run_with_handle, write, handle),
+        partial(run_with_handle, write, handle),
         x,
         name=f"write-{unique_token()}",
         chunks=single_elements(x),
@@ -268,25 +270,16 @@ def _map(
     return make_array(graph, name, chunks=chunks, dtype=dtype)
 
 
-def _run_with_handle(func: Callable[..., Any], handle: Any, block: Block, *values: Any) -> Any:
-    return _run_with_block(partial(func, handle), block, *values)
-
-
 def _run(func: Callable[..., Any], block: Block, *values: Any) -> Any:
     try:
         return func(*values)
     except Exception as error:
-        _note_block(error, block)
+        note_block(error, block)
         raise
 
 
 def _run_with_block(func: Callable[..., Any], block: Block, *values: Any) -> Any:
     return _run(partial(func, block), block, *values)
-
-
-def _note_block(error: Exception, block: Block) -> None:
-    region = ", ".join(f"{part.start}:{part.stop}" for part in block.region)
-    error.add_note(f"in block {block.id}, region [{region}]")
 
 
 def _operand(value: Any) -> tuple[TaskRef | DataNode, Any]:

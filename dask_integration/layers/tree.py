@@ -311,12 +311,13 @@ class _TreeLayer(RenamableLayer):
 
 
 def _without_descriptions(graph: HighLevelGraph) -> HighLevelGraph:
-    """Drop what dask notes on layers for display.
+    """Drop what dask notes on layers for display, but for the data type.
 
     The notes repeat the sizes of all blocks: eight bytes a block that would travel for nothing.
     """
     layers = {}
     for name, layer in graph.layers.items():
         layers[name] = copied = copy(layer)
-        copied.collection_annotations = None
+        dtype = (layer.collection_annotations or {}).get("dtype")
+        copied.collection_annotations = None if dtype is None else {"dtype": dtype}
     return HighLevelGraph(layers, graph.dependencies, graph.key_dependencies)

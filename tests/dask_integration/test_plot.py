@@ -27,7 +27,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
         drawn.append(Figure(**options))
         return drawn[-1]
 
-    monkeypatch.setattr(plot, "_figure_class", lambda: make)
+    monkeypatch.setattr(plot, "figure_class", lambda: make)
     return drawn
 
 
