@@ -317,7 +317,8 @@ def create_array(
     serializer : codec or "auto"
         The codec that lays elements out as bytes (version 3).
     fill_value : scalar, optional
-        What unwritten elements read as; zero, false or empty text by default.
+        What unwritten elements read as; zero, false or empty text by default. ``...`` leaves it
+        open, as version 2 can: such elements read as zero, and no zero stands for a missing value.
     order : {"C", "F"}, optional
         Layout of a stored chunk. The array reads the same either way.
     zarr_format : {2, 3}

@@ -75,7 +75,7 @@ def layout_of(source: Array, *, zarr_format: int | None = None) -> dict[str, Any
         "chunks": source.chunks if uniform or source.shards else metadata.grid,
         "shards": shards if target == 3 else None,
         **codec_arguments(metadata, source.engine.chunk_pipeline, zarr_format=target),
-        "fill_value": metadata.fill_value,
+        "fill_value": ... if target == 2 and metadata.fill_value is None else metadata.fill_value,
         "zarr_format": target,
         "chunk_key_encoding": metadata.key_encoding if same else None,
         "attributes": attributes,

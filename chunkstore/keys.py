@@ -38,8 +38,8 @@ TEMPORARY = f"{RESERVED_PREFIX}chunkstore-"
 """Start of the names that stores keep for themselves, half-written values and locks: no key may
 have such a part, and no listing shows one."""
 
-_XARRAY_NAME = "__xarray_dataarray_variable__"
-"""The one reserved name that arrays have all the same: xarray's, for an array without a name."""
+_XARRAY_NAMES = frozenset(("__values__", "__xarray_dataarray_variable__"))
+"""The reserved names that arrays have all the same: xarray's, for what has no name."""
 
 _NEVER_A_PART = frozenset(("", ".", ".."))
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
@@ -81,7 +81,7 @@ def normalize_path(path: str | None) -> str:
 
 def is_reserved(name: str) -> bool:
     """Whether a name is kept free for marks and the like, so that no node has it."""
-    return name.startswith(RESERVED_PREFIX) and name != _XARRAY_NAME
+    return name.startswith(RESERVED_PREFIX) and name not in _XARRAY_NAMES
 
 
 def node_name_problem(name: str, *, zarr_format: int) -> str | None:

@@ -80,7 +80,11 @@ def array_metadata(
     full_shape = extents("shape", shape, least=0)
     grid = _chunk_grid(chunks, full_shape, data_type)
     chunk_shape = grid.largest_chunk
-    fill = data_type.default_fill() if fill_value is None else data_type.scalar(fill_value)
+    is_open = fill_value is Ellipsis
+    if is_open and zarr_format != 2:
+        raise InvalidArgumentError("only Zarr version 2 leaves a fill value open, with `...`")
+    given = fill_value is not None and not is_open
+    fill = data_type.scalar(fill_value) if given else data_type.default_fill()
     if zarr_format == 2:
         fill = data_type.fill_for_v2(fill)
     codecs = _codecs(
@@ -104,7 +108,7 @@ def array_metadata(
         data_type=data_type,
         grid=grid,
         key_encoding=_key_encoding(chunk_key_encoding, zarr_format),
-        fill_value=fill,
+        fill_value=None if is_open else fill,
         codecs=codecs,
         attributes=plain_attributes(attributes),
         dimension_names=_dimension_names(dimension_names, len(full_shape), zarr_format),

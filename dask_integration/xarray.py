@@ -5,15 +5,19 @@
     import dask_integration.xarray as cx
 
     ds = cx.open_dataset("era.zarr")  # one task a block, nothing read but coordinates
+    anomalies = ds - ds.mean("time")
+    anomalies.chunkstore.to_store("anomalies.zarr")  # read, computed and written block by block
 
-Floor 7: a door. Reading without dask needs no import: ``xr.open_dataset(…, engine="chunkstore")``.
+Importing it gives datasets, arrays and trees the accessor ``.chunkstore``. Reading without dask
+needs no import: ``xr.open_dataset(…, engine="chunkstore")``. Floor 7: a door.
 """
 
 from __future__ import annotations
 
 from dask_integration.xarray_open import open_dataset, open_datatree
+from dask_integration.xarray_writer import to_store, write_region
 
-__all__ = ["open_dataset", "open_datatree"]
+__all__ = ["open_dataset", "open_datatree", "to_store", "write_region"]
 
 for _name in __all__:
     globals()[_name].__module__ = __name__

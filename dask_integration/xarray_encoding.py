@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,16 @@ import chunkstore as cs
 
 __all__ = [
     "DIMENSION_KEY",
+    "checked_range",
     "decode_attributes",
     "dimensions_of",
     "encode_attributes",
     "encode_variable",
     "encoding_of",
     "fill_and_attributes",
+    "is_stale",
     "stored_dtype",
+    "trusted",
     "write_sizes",
 ]
 
@@ -174,8 +178,92 @@ def _compact(
 # -- writing ------------------------------------------------------------------------------------
 
 
+_PACKING = ("_FillValue", "add_offset", "missing_value", "scale_factor")
+"""Entries of an encoding that say how other numbers are turned into those of its dtype."""
+
+
+def is_stale(encoding: Mapping[str, Any]) -> bool:
+    """Whether an encoding was left by a reader, so that the variable may have changed since."""
+    return "preferred_chunks" in encoding
+
+
+def trusted(variable: xr.Variable) -> xr.Variable:
+    """Give a variable without the dtype that its source had, if that could not hold its values.
+
+    Fractions would be rounded and large integers would wrap around, in silence.
+    """
+    encoding = variable.encoding
+    if not is_stale(encoding) or "dtype" not in encoding or not _is_plain(variable.dtype):
+        return variable
+    if variable.dtype.kind in "fiu" and any(name in encoding for name in _PACKING):
+        return variable
+    stored = np.dtype(encoding["dtype"])
+    if variable.dtype.kind == stored.kind in "fcT" or np.can_cast(variable.dtype, stored):
+        return variable
+    left = ("dtype", *_PACKING)
+    found = variable.copy(deep=False)
+    found.encoding = {name: entry for name, entry in encoding.items() if name not in left}
+    return found
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    """Whether CF conventions store values of a dtype as they are, unlike times."""
+    return dtype.kind in "biufcSUTO"
+
+
+def checked_range(variable: xr.Variable, name: Hashable) -> xr.Variable:
+    """Give a variable that refuses, when its values are there, what its packed dtype cannot hold.
+
+    Values that lie outside would wrap around when they are cast. Of a dask array each block is
+    checked in the task that computes it.
+
+    Raises
+    ------
+    ValueError
+        At once for values in memory; from the task of a block otherwise.
+    """
+    dtype = variable.encoding.get("dtype")
+    packed = None if dtype is None or dtype is str else np.dtype(dtype)
+    is_unsigned = "_Unsigned" in variable.encoding or "_Unsigned" in variable.attrs
+    if packed is None or packed.kind not in "iu" or is_unsigned or variable.size == 0:
+        return variable
+    if variable.dtype.kind not in "fiu" or np.can_cast(variable.dtype, packed):
+        return variable
+    scale = float(np.asarray(variable.encoding.get("scale_factor", 1)).item())
+    offset = float(np.asarray(variable.encoding.get("add_offset", 0)).item())
+    limits = np.iinfo(packed)
+    ends = sorted(end * scale + offset for end in (limits.min, limits.max))
+    # Values are rounded to the nearest number, and the outermost may be half a step off.
+    step = abs(scale) / 2
+    check = partial(
+        _refuse_outside, low=ends[0] - step, high=ends[1] + step, what=f"{name!r} as {packed}"
+    )
+    if variable.chunks is None:
+        check(variable.values)
+        return variable
+    data: Any = variable.data
+    found = variable.copy(deep=False, data=data.map_blocks(check, dtype=data.dtype))
+    return found
+
+
+def _refuse_outside(
+    values: np.ndarray[Any, Any], *, low: float, high: float, what: str
+) -> np.ndarray[Any, Any]:
+    if values.size:
+        least, most = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+        if least < low or most > high:
+            raise ValueError(
+                f"cannot store variable {what}: with its scale_factor and add_offset that holds "
+                f"{low:.6g} to {high:.6g}, and the values go from {least:.6g} to {most:.6g}. Give "
+                f"other ones in `encoding`, or drop the variable's encoding with .drop_encoding()"
+            )
+    return values
+
+
 def encode_variable(variable: xr.Variable, name: Hashable, zarr_format: int) -> xr.Variable:
     """Encode a variable by CF conventions, as the installed xarray does for its Zarr backend.
+
+    Values that its dtype cannot hold are refused; see `checked_range`.
 
     Raises
     ------
@@ -184,7 +272,8 @@ def encode_variable(variable: xr.Variable, name: Hashable, zarr_format: int) -> 
     """
     how: Any = {"zarr_format": zarr_format} if _KEEPS_TEXT else {}
     try:
-        encoded: xr.Variable = encode_zarr_variable(variable, name=name, **how)
+        checked = checked_range(variable, name)
+        encoded: xr.Variable = encode_zarr_variable(checked, name=name, **how)
     except Exception as error:
         error.add_note(f"Raised while encoding variable {name!r} with value {variable!r}")
         raise
@@ -213,15 +302,16 @@ def fill_and_attributes(variable: xr.Variable, *, mask_fill: bool) -> tuple[Any,
 
     Returns
     -------
-    fill_value : scalar or None
-        None leaves the choice to the data type.
+    fill_value : scalar, None or ...
+        None leaves the choice to the data type, ``...`` leaves it open.
     attributes : dict
         JSON values.
     """
     attributes = dict(variable.attrs)
     missing = attributes.pop("_FillValue", None)
     if mask_fill:
-        fill = missing
+        # Without one no value is missing, which only an open fill value says.
+        fill = ... if missing is None else missing
     else:
         fill = variable.encoding.get("fill_value")
         if fill is None and variable.dtype.kind == "f":

@@ -1,6 +1,6 @@
 """``xr.open_dataset(…, engine="chunkstore")``: Zarr groups as datasets, read lazily.
 
-Floor 5; no dask. Takes every parameter of xarray's own Zarr backend, and gives the same datasets::
+Floor 2: no dask. Takes every parameter of xarray's own Zarr backend, and gives the same datasets::
 
     group ─▶ arrays ─▶ lazy variables ─▶ xarray's CF decoding ─▶ dataset
 

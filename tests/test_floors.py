@@ -123,7 +123,12 @@ DASK_FLOORS = {
     "dask_integration.genotypes": 5,
     "dask_integration.pca_job": 5,
     "dask_integration.xarray_encoding": 1,
-    "dask_integration.xarray_engine": 5,
+    "dask_integration.xarray_regions": 1,
+    "dask_integration.xarray_layout": 2,
+    "dask_integration.xarray_engine": 2,
+    "dask_integration.xarray_sources": 3,
+    "dask_integration.xarray_plan": 5,
+    "dask_integration.xarray_writer": 6,
     "dask_integration.xarray_open": 6,
     # Where a job runs and what a person sees of it: used by the door and the command alone.
     "dask_integration.clusters": 6,
@@ -197,7 +202,9 @@ SAME_FLOOR = {
 
 NO_ONE: tuple[str, ...] = ()
 DASK_MODULES = tuple(
-    name for name, floor in DASK_FLOORS.items() if floor >= 2 and not name.endswith("xarray_engine")
+    name
+    for name, floor in DASK_FLOORS.items()
+    if floor >= 2 and not name.endswith(("xarray_engine", "xarray_layout"))
 )
 
 FOREIGN = {

@@ -1,0 +1,99 @@
+"""xarray's own tests of its Zarr backend, run against the engine and the writer of this project."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+import xarray.tests.test_backends as theirs
+import zarr
+from xarray import backends
+from xarray.backends import plugins
+from xarray.backends.common import BACKEND_ENTRYPOINTS
+from xarray.tests.conftest import time_unit, use_dask
+from xarray.tests.test_backends import default_zarr_format, tmp_store
+
+import chunkstore as cs
+from dask_integration.xarray import to_store
+from dask_integration.xarray_engine import ChunkstoreBackendEntrypoint, GroupStore
+
+__all__ = ["default_zarr_format", "time_unit", "tmp_store", "use_dask"]
+
+
+class WritableGroup(GroupStore):
+    """The store that `Dataset.dump_to_store` writes to."""
+
+    @property
+    def ds(self) -> cs.Group:
+        return self.group
+
+    def store(self, variables: Any, attributes: Any, *_: Any, **__: Any) -> None:
+        ds = xr.Dataset(dict(variables), attrs=attributes)
+        to_store(ds, self.group.store, "a", consolidated=False)
+
+    def get_variables(self) -> dict[str, xr.Variable]:
+        self.arrays = dict(self.group.arrays())
+        return super().get_variables()
+
+
+def to_zarr(
+    self: Any,
+    store: Any = None,
+    mode: Any = None,
+    *,
+    safe_chunks: bool = True,
+    align_chunks: bool = False,
+    chunkmanager_store_kwargs: Any = None,
+    **how: Any,
+) -> Any:
+    """`Dataset.to_zarr` in terms of `to_store`: what xarray leaves unsafe is aligned here."""
+    assert chunkmanager_store_kwargs is None
+    align = "auto" if align_chunks or not safe_chunks else "error"
+    if (isinstance(store, (str, Path)) and not Path(store).exists()) or mode in (None, "w", "w-"):
+        how.setdefault("zarr_format", zarr.config.get("default_zarr_format"))
+    return to_store(self, store, mode, align=align, **how)
+
+
+def open_group(target: Any, mode: str, **_: Any) -> WritableGroup:
+    group = cs.create_group(
+        target, zarr_format=zarr.config.get("default_zarr_format"), overwrite=True
+    )
+    return WritableGroup(group, {})
+
+
+@pytest.fixture(autouse=True)
+def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put our engine and writer where xarray's tests look for its own."""
+    monkeypatch.setitem(BACKEND_ENTRYPOINTS, "zarr", (None, ChunkstoreBackendEntrypoint))
+    plugins.refresh_engines()
+    for kind in (xr.Dataset, xr.DataArray):
+        monkeypatch.setattr(kind, "to_zarr", to_zarr)
+    monkeypatch.setattr(backends.ZarrStore, "open_group", open_group)
+    yield
+    monkeypatch.undo()
+    plugins.refresh_engines()
+
+
+@pytest.mark.usefixtures("default_zarr_format")
+class TestZarr(theirs.ZarrBase):
+    @contextlib.contextmanager
+    def create_zarr_target(self) -> Iterator[str]:
+        with theirs.create_tmp_file(suffix=".zarr") as place:
+            yield place
+
+    def test_load_async(self) -> None:
+        asyncio.run(super().test_load_async())
+
+
+class TestRegions(theirs.TestZarrRegionAuto):
+    pass
+
+
+@pytest.mark.usefixtures("default_zarr_format")
+class TestDataArrays(theirs.TestDataArrayToZarr):
+    pass
