@@ -33,10 +33,12 @@
 
 #define SLICE_NS 50000000L     /* after so long a thread looks for interrupts */
 #define MAX_STRIPES 64
+#define KEPT_BYTES (1 << 20) /* memory that an array keeps between reads of single chunks */
 
 typedef struct {
     PyObject_HEAD
     chunks_t chunks;
+    _Atomic(worker_t *) spare; /* kept from one request of a single unit to the next */
 } chunks_object_t;
 
 typedef struct {
@@ -61,10 +63,19 @@ static int64_t now_ns(void) {
     return (int64_t)now.tv_sec * 1000000000L + now.tv_nsec;
 }
 
-/* Take the memory of a thread that has paused, or new memory. */
-static worker_t *take_worker(job_object_t *job) {
-    for (int i = 0; i < MAX_STRIPES; i++) {
-        worker_t *worker = atomic_exchange(&job->spare[i], NULL);
+typedef _Atomic(worker_t *) slot_t;
+
+static void drop_worker(worker_t *worker) {
+    if (worker != NULL) {
+        free_worker(worker);
+        free(worker);
+    }
+}
+
+/* Take the memory that another call has left, or new memory. */
+static worker_t *take_worker(slot_t *spare, int n) {
+    for (int i = 0; i < n; i++) {
+        worker_t *worker = atomic_exchange(&spare[i], NULL);
         if (worker != NULL) {
             return worker;
         }
@@ -72,15 +83,20 @@ static worker_t *take_worker(job_object_t *job) {
     return calloc(1, sizeof(worker_t));
 }
 
-static void leave_worker(job_object_t *job, worker_t *worker) {
-    for (int i = 0; i < MAX_STRIPES; i++) {
+static void leave_worker(slot_t *spare, int n, worker_t *worker) {
+    for (int i = 0; i < n; i++) {
         worker_t *none = NULL;
-        if (atomic_compare_exchange_strong(&job->spare[i], &none, worker)) {
+        if (atomic_compare_exchange_strong(&spare[i], &none, worker)) {
             return;
         }
     }
-    free_worker(worker);
-    free(worker);
+    drop_worker(worker);
+}
+
+/* Whether little enough memory to keep it while nothing is read. */
+static int is_small(const worker_t *worker) {
+    return worker->value.size + worker->chunk.size + worker->index.size + worker->encoded.size <=
+           KEPT_BYTES;
 }
 
 /* Draw the next unit, beginning in a stripe; -1 when all are taken. */
@@ -115,10 +131,10 @@ static PyObject *job_run(PyObject *self, PyObject *thread) {
     int stripe = (int)(first % job->n_stripes);
     const int is_short = job->n_units <= 1;
     int more = !is_short;
-    worker_t *worker, own = {0};
+    slot_t *spare = is_short ? &((chunks_object_t *)job->chunks)->spare : job->spare;
     Py_BEGIN_ALLOW_THREADS
     const int64_t end = is_short ? 0 : now_ns() + SLICE_NS;
-    worker = is_short ? &own : take_worker(job);
+    worker_t *worker = take_worker(spare, is_short ? 1 : MAX_STRIPES);
     do {
         int64_t number = draw(job, &stripe);
         if (number < 0 || worker == NULL) {
@@ -127,10 +143,10 @@ static PyObject *job_run(PyObject *self, PyObject *thread) {
         }
         job->status[number] = (unsigned char)do_unit(&job->job, number, worker);
     } while (!is_short && now_ns() < end);
-    if (is_short) {
-        free_worker(&own);
+    if (is_short && worker != NULL && !is_small(worker)) {
+        drop_worker(worker);
     } else if (worker != NULL) {
-        leave_worker(job, worker);
+        leave_worker(spare, is_short ? 1 : MAX_STRIPES, worker);
     }
     Py_END_ALLOW_THREADS
     return PyBool_FromLong(more);
@@ -175,11 +191,7 @@ static void job_dealloc(PyObject *self) {
     PyBuffer_Release(&job->ranges);
     PyBuffer_Release(&job->numbers);
     for (int i = 0; i < MAX_STRIPES; i++) {
-        worker_t *worker = atomic_load(&job->spare[i]);
-        if (worker != NULL) {
-            free_worker(worker);
-            free(worker);
-        }
+        drop_worker(atomic_load(&job->spare[i]));
     }
     free(job->job.temporary);
     free(job->status);
@@ -485,6 +497,7 @@ static PyObject *chunks_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 
 static void chunks_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
+    drop_worker(atomic_load(&((chunks_object_t *)self)->spare));
     free(((chunks_object_t *)self)->chunks.fill);
     free(((chunks_object_t *)self)->chunks.prefix);
     type->tp_free(self);

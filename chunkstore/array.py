@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-import secrets
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -75,7 +75,7 @@ class Array(Description):
         self._engine = engine
         self._read_only = read_only
         self._pending = pending
-        self._token = secrets.token_hex(16)
+        self._token = os.urandom(16).hex()
 
     @property
     def attrs(self) -> documents.Attributes:

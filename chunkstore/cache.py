@@ -9,7 +9,7 @@ seen while a chunk is kept: cache what does not change, or call `ChunkCache.clea
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
@@ -76,7 +76,7 @@ class ChunkCache:
         if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
             raise InvalidArgumentError(f"max_bytes must be a positive integer, got {max_bytes!r}")
         self.max_bytes = max_bytes
-        self._token = secrets.token_hex(8)
+        self._token = os.urandom(8).hex()
         self._lock = threading.Lock()
         self._chunks: OrderedDict[Hashable, tuple[Hashable, npt.NDArray[np.generic]]]
         self._chunks = OrderedDict()

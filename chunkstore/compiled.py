@@ -22,16 +22,17 @@ must not depend on who wrote it.
 
 from __future__ import annotations
 
-import secrets
+import os
 import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from chunkstore.codecs import blosc, crc32c, gzip, numcodecs, zlib, zstd
+from chunkstore.codecs import blosc, crc32c, table, zstd
 from chunkstore.codecs.base import BytesBytesCodec
 from chunkstore.codecs.bytes import BytesCodec
+from chunkstore.codecs.numcodecs import NumcodecsBytesCodec
 from chunkstore.codecs.transpose import TransposeCodec
 from chunkstore.display import Facts
 from chunkstore.options import Options
@@ -57,6 +58,7 @@ if _found == _VERSION and sys.byteorder == "little":
     _STEPS = _kernel.connect(blosc.LIBRARY, zstd.LIBRARY, crc32c.LIBRARY)
 
 _NAMES = {"c": "crc32c", "b": "blosc", "z": "zstd", "l": "lz4", "g": "gzip", "d": "zlib"}
+_INFLATED = {"gzip": "g", "numcodecs.zlib": "d"}
 _ENCODED = frozenset("cbzl")
 
 
@@ -93,7 +95,7 @@ class Kernel:
     memory_dtype : numpy.dtype or None
         Plain bytes of the same size, for types that do not show their memory to C.
     reads_files, writes_files : bool
-        Whether values are files it may read, and replace.
+        Whether values are files, and whether it can make such values.
     """
 
     chunks: _kernel.Chunks
@@ -145,7 +147,7 @@ class Kernel:
 
         `temporary` starts the names of files that are half written.
         """
-        salt = secrets.randbits(48)
+        salt = int.from_bytes(os.urandom(6))
         job = self.chunks.writing(
             self._memory(values), runs, extents, temporary, salt, keep_empty, n_threads
         )
@@ -181,7 +183,6 @@ def kernel_for(
     *,
     prefix: str | None = None,
     separator: str = "/",
-    is_writable: bool = False,
 ) -> Kernel | None:
     """Tell the kernel of an array, or give None if it cannot serve it.
 
@@ -195,8 +196,6 @@ def kernel_for(
         What the files of all values start with; None where values are no files.
     separator : str
         Between the coordinates in a file's name.
-    is_writable : bool
-        Whether files may be replaced by renaming others to them.
     """
     spec = pipeline.spec
     dtype = spec.data_type.dtype
@@ -211,7 +210,7 @@ def kernel_for(
         return None
     if not any(spec.shape):
         return None
-    file_prefix = None if prefix is None else _encoded(prefix)
+    file_prefix = None if prefix is None else os.fsencode(prefix)
     per_unit = (1,) * len(spec.shape) if sharding is None else sharding.grid.grid_shape
     try:
         chunks = _kernel.Chunks(
@@ -228,22 +227,10 @@ def kernel_for(
     except (ValueError, OverflowError):  # More axes than it takes, or too large for any memory.
         return None
     # Padding between fields means nothing, so that bytes do not tell whether elements are equal.
-    is_writable = (
-        is_writable
-        and not pipeline.skipped
-        and dtype.names is None
-        and _ENCODED.issuperset(codec[0])
-    )
+    encodes = not pipeline.skipped and dtype.names is None and _ENCODED.issuperset(codec[0])
     plain = None if dtype.kind in "biufc" else np.dtype((np.void, dtype.itemsize))
     reads_files = file_prefix is not None
-    return Kernel(chunks, dtype, plain, reads_files, reads_files and is_writable)
-
-
-def _encoded(prefix: str) -> bytes | None:
-    try:
-        return prefix.encode(sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
-    except UnicodeEncodeError:
-        return None
+    return Kernel(chunks, dtype, plain, reads_files, reads_files and encodes)
 
 
 def _strides(pipeline: Pipeline) -> Shape | None:
@@ -294,11 +281,9 @@ def _step(codec: BytesBytesCodec) -> tuple[str, tuple[str, int, int, int, int, b
         return "b", (codec.cname, codec.clevel, shuffle, size, codec.blocksize, False)
     if type(codec) is zstd.ZstdCodec:
         return "z", ("", codec.level, 0, 1, 0, codec.checksum)
-    if type(codec) is gzip.GzipCodec:
-        return "g", None
-    if type(codec) is zlib.ZlibCodec:
-        return "d", None
-    if type(codec) is numcodecs.NumcodecsBytesCodec and codec.name == "numcodecs.lz4":
+    if codec.name in _INFLATED and table.is_ours(type(codec)):
+        return _INFLATED[codec.name], None
+    if type(codec) is NumcodecsBytesCodec and codec.name == "numcodecs.lz4":
         return "l", ("", codec.configuration().get("acceleration", 1), 0, 1, 0, False)
     return None
 

@@ -6,7 +6,6 @@ value, and gets them laid out.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 __all__ = ["Facts", "as_html", "as_text", "human_bytes"]
@@ -39,6 +38,8 @@ def as_html(title: str, facts: Facts) -> str:
     >>> as_html("A", [("path", "<b>")])[-44:]
     '<th>path</th><td>&lt;b&gt;</td></tr></table>'
     """
+    import html  # A long table, for notebooks alone.
+
     rows = "".join(
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
         for name, value in facts

@@ -17,8 +17,8 @@ Source: Zarr v3 core, "Hierarchy", "Storage"; Zarr v2, "Hierarchies".
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -136,7 +136,7 @@ def make_node(
         return pending
     _clear_place(store, path, is_array=isinstance(metadata, ArrayMetadata), overwrite=overwrite)
     if pending:
-        token = secrets.token_hex(16)
+        token = os.urandom(16).hex()
         store.set(join(path, PENDING), token.encode())
         return token
     _write_documents(store, path, metadata)

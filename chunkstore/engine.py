@@ -41,14 +41,21 @@ _MOST_VARIANTS = 4096
 class Engine(StoredValues):
     """All that reading and writing the chunks of one array needs; parameters as `StoredValues`."""
 
-    kernel: Kernel | None = field(init=False, repr=False)
+    _kernels: list[Kernel | None] = field(init=False, repr=False)
     _variants: dict[Shape, Engine] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         StoredValues.__post_init__(self)
         uniform = self.metadata.grid.uniform_shape is not None
-        object.__setattr__(self, "kernel", self._make_kernel() if uniform else None)
+        object.__setattr__(self, "_kernels", [] if uniform else [None])
         object.__setattr__(self, "_variants", None if uniform else {})
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """What the compiled kernel knows of the chunks, told when they are first asked for."""
+        if not self._kernels:
+            self._kernels.append(self._make_kernel())
+        return self._kernels[0]
 
     def _make_kernel(self) -> Kernel | None:
         encoding = self.metadata.key_encoding
@@ -58,7 +65,6 @@ class Engine(StoredValues):
             self.sharding,
             prefix=self.store.file_prefix(prefix_of(self.path) + start),
             separator=encoding.separator,
-            is_writable=self.store.temporary_prefix() is not None,
         )
 
     def read(self, request: Request, out: NDArray) -> None:
@@ -89,8 +95,9 @@ class Engine(StoredValues):
         view = request.buffer_view(values)
         n_threads = self._n_threads(values.nbytes)
         units: Iterable[Unit]
-        if self._kernel_writes(request, values, n_threads):
-            left = self._write_files(request, view, n_threads)
+        temporary = self._temporary(request, values, n_threads)
+        if temporary is not None:
+            left = self._write_files(request, view, temporary, n_threads=n_threads)
             if not left:
                 return
             units = self._numbered(request, left)
@@ -165,22 +172,25 @@ class Engine(StoredValues):
 
     # -- files written by the kernel ------------------------------------------------------------
 
-    def _kernel_writes(self, request: Request, values: NDArray, n_threads: int) -> bool:
+    def _temporary(self, request: Request, values: NDArray, n_threads: int) -> str | None:
+        """Give the start of temporary names where the kernel can write; None where it cannot."""
         kernel = self.kernel
-        return (
+        if (
             kernel is not None
             and kernel.writes_files
             and values.dtype == kernel.dtype
             and request.is_runs
             and request.fields is None
             and not self._splits_shards(request, n_threads)
-        )
+        ):
+            return self.store.temporary_prefix()
+        return None
 
-    def _write_files(self, request: Request, view: NDArray, n_threads: int) -> list[int]:
+    def _write_files(
+        self, request: Request, view: NDArray, temporary: str, *, n_threads: int
+    ) -> list[int]:
         """Write the units that are covered; gives the numbers of the others."""
         assert self.kernel is not None
-        temporary = self.store.temporary_prefix()
-        assert temporary is not None
         grid = self.metadata.grid
 
         def mark() -> None:

@@ -1,6 +1,8 @@
 """From a codec's name in a document to the codec, and from what a user gives to a document.
 
 Floor 2; the one file that sees every codec. The table is a literal: nothing registers itself.
+Codecs that most arrays do without are named in it and imported when a document asks for them:
+all of them together take as long to import as everything else here.
 A name that is not in it is looked for among the classes that the user gave, then among the entry
 points of the group ``chunkstore.codecs`` that installed packages declare.
 
@@ -12,39 +14,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 from chunkstore.codecs import probing
-from chunkstore.codecs.astype import AsTypeCodec
 from chunkstore.codecs.base import ChunkSpec, Codec, TypedFilter
-from chunkstore.codecs.bitround import BitroundCodec, NumcodecsBitroundCodec
 from chunkstore.codecs.blosc import BloscCodec
 from chunkstore.codecs.bytes import BytesCodec
-from chunkstore.codecs.bz2 import Bz2Codec
-from chunkstore.codecs.cast_value import CastValueCodec
-from chunkstore.codecs.categorize import CategorizeCodec
 from chunkstore.codecs.chain import chain_problems, make_chain
-from chunkstore.codecs.crc32c import Crc32cCodec, NumcodecsCrc32cCodec
-from chunkstore.codecs.delta import DeltaCodec
-from chunkstore.codecs.fixedscaleoffset import FixedScaleOffsetCodec
+from chunkstore.codecs.crc32c import Crc32cCodec
 from chunkstore.codecs.gzip import GzipCodec
-from chunkstore.codecs.lzma import LzmaCodec
 from chunkstore.codecs.numcodecs import NumcodecsBytesCodec
-from chunkstore.codecs.numcodecs_objects import JSON2Codec, MsgPack2Codec, PickleCodec
-from chunkstore.codecs.packbits import NumcodecsPackbitsCodec, PackbitsCodec
-from chunkstore.codecs.pcodec import PcodecCodec
 from chunkstore.codecs.probing import Probed
-from chunkstore.codecs.quantize import QuantizeCodec
-from chunkstore.codecs.reshape import ReshapeCodec
-from chunkstore.codecs.scale_offset import ScaleOffsetCodec
 from chunkstore.codecs.settings import Settings
-from chunkstore.codecs.shuffle import ShuffleCodec
 from chunkstore.codecs.transpose import TransposeCodec
-from chunkstore.codecs.vlen_bytes import VLenArrayCodec, VLenBytesCodec
-from chunkstore.codecs.vlen_utf8 import VLenUTF8Codec
-from chunkstore.codecs.zfpy import ZfpyCodec
-from chunkstore.codecs.zlib import Adler32Codec, Crc32Codec, ZlibCodec
 from chunkstore.codecs.zstd import ZstdCodec
 from chunkstore.errors import CodecError
 from chunkstore.metadata.model import CodecSpec, extension_name_problem
@@ -55,40 +39,40 @@ __all__ = ["ENTRY_POINTS", "is_ours", "make", "probe", "spec_of"]
 ENTRY_POINTS = "chunkstore.codecs"
 """Group of the entry points that name codec classes of other packages."""
 
-_TABLE: dict[str, type[Codec]] = {
-    "bitround": BitroundCodec,
+_TABLE: dict[str, type[Codec] | str] = {
+    "bitround": "bitround:BitroundCodec",
     "blosc": BloscCodec,
     "bytes": BytesCodec,
-    "cast_value": CastValueCodec,
+    "cast_value": "cast_value:CastValueCodec",
     "crc32c": Crc32cCodec,
     "gzip": GzipCodec,
-    "packbits": PackbitsCodec,
-    "reshape": ReshapeCodec,
-    "scale_offset": ScaleOffsetCodec,
+    "packbits": "packbits:PackbitsCodec",
+    "reshape": "reshape:ReshapeCodec",
+    "scale_offset": "scale_offset:ScaleOffsetCodec",
     "transpose": TransposeCodec,
-    "vlen-bytes": VLenBytesCodec,
-    "vlen-utf8": VLenUTF8Codec,
+    "vlen-bytes": "vlen_bytes:VLenBytesCodec",
+    "vlen-utf8": "vlen_utf8:VLenUTF8Codec",
     "zstd": ZstdCodec,
-    "numcodecs.adler32": Adler32Codec,
-    "numcodecs.astype": AsTypeCodec,
-    "numcodecs.bitround": NumcodecsBitroundCodec,
-    "numcodecs.bz2": Bz2Codec,
-    "numcodecs.categorize": CategorizeCodec,
-    "numcodecs.crc32": Crc32Codec,
-    "numcodecs.crc32c": NumcodecsCrc32cCodec,
-    "numcodecs.delta": DeltaCodec,
-    "numcodecs.fixedscaleoffset": FixedScaleOffsetCodec,
-    "numcodecs.json2": JSON2Codec,
-    "numcodecs.lzma": LzmaCodec,
-    "numcodecs.msgpack2": MsgPack2Codec,
-    "numcodecs.packbits": NumcodecsPackbitsCodec,
-    "numcodecs.pcodec": PcodecCodec,
-    "numcodecs.pickle": PickleCodec,
-    "numcodecs.quantize": QuantizeCodec,
-    "numcodecs.shuffle": ShuffleCodec,
-    "numcodecs.vlen-array": VLenArrayCodec,
-    "numcodecs.zfpy": ZfpyCodec,
-    "numcodecs.zlib": ZlibCodec,
+    "numcodecs.adler32": "zlib:Adler32Codec",
+    "numcodecs.astype": "astype:AsTypeCodec",
+    "numcodecs.bitround": "bitround:NumcodecsBitroundCodec",
+    "numcodecs.bz2": "bz2:Bz2Codec",
+    "numcodecs.categorize": "categorize:CategorizeCodec",
+    "numcodecs.crc32": "zlib:Crc32Codec",
+    "numcodecs.crc32c": "crc32c:NumcodecsCrc32cCodec",
+    "numcodecs.delta": "delta:DeltaCodec",
+    "numcodecs.fixedscaleoffset": "fixedscaleoffset:FixedScaleOffsetCodec",
+    "numcodecs.json2": "numcodecs_objects:JSON2Codec",
+    "numcodecs.lzma": "lzma:LzmaCodec",
+    "numcodecs.msgpack2": "numcodecs_objects:MsgPack2Codec",
+    "numcodecs.packbits": "packbits:NumcodecsPackbitsCodec",
+    "numcodecs.pcodec": "pcodec:PcodecCodec",
+    "numcodecs.pickle": "numcodecs_objects:PickleCodec",
+    "numcodecs.quantize": "quantize:QuantizeCodec",
+    "numcodecs.shuffle": "shuffle:ShuffleCodec",
+    "numcodecs.vlen-array": "vlen_bytes:VLenArrayCodec",
+    "numcodecs.zfpy": "zfpy:ZfpyCodec",
+    "numcodecs.zlib": "zlib:ZlibCodec",
 }
 
 _PREFIX = "numcodecs."
@@ -141,7 +125,7 @@ def _make_known(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
         return _checked(given[entry.name].from_configuration(entry.configuration, spec), entry)
     entry = _native(entry, spec) or entry
     if entry.name in _TABLE:
-        return _TABLE[entry.name].from_configuration(entry.configuration, spec)
+        return _class_of(entry.name).from_configuration(entry.configuration, spec)
     installed = _installed(entry.name)
     if installed is not None:
         return _checked(installed.from_configuration(entry.configuration, spec), entry)
@@ -154,6 +138,15 @@ def _make_known(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
         f"codec {entry.name!r} is not known; known are {', '.join(_TABLE)}. Install a package that "
         f"declares it in the entry points {ENTRY_POINTS!r}, or pass Options(codecs=(Class,))"
     )
+
+
+def _class_of(name: str) -> type[Codec]:
+    """Give the class of a name in the table."""
+    found = _TABLE[name]
+    if isinstance(found, str):
+        module, _, member = found.partition(":")
+        found = _TABLE[name] = getattr(import_module(f"{__package__}.{module}"), member)
+    return found
 
 
 def _checked(codec: Any, entry: CodecSpec) -> Codec:
@@ -183,7 +176,7 @@ def _installed(name: str) -> type[Codec] | None:
 def is_ours(cls: type[Codec]) -> bool:
     """Whether a class is the one that a document's name stands for without a user's doing."""
     name: object = getattr(cls, "name", None)
-    return not isinstance(name, str) or _TABLE.get(name) is cls
+    return not isinstance(name, str) or (name in _TABLE and _class_of(name) is cls)
 
 
 def spec_of(codec: Any, *, zarr_format: int, spec: ChunkSpec) -> CodecSpec:

@@ -9,10 +9,10 @@ Source: Zarr v3 core, "Permitted fill values"; zarr-extensions, "data-types".
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -211,7 +211,8 @@ class FloatFormat:
     def _nearest(self, value: int | float) -> Any:
         """Round a finite number once, to the nearest value and to even bits in the middle."""
         try:
-            with np.errstate(all="ignore"):
+            # A change of numpy's error state takes longer than the rest.
+            with np.errstate(all="ignore") if abs(value) > 1 else contextlib.nullcontext():
                 result = self.dtype.type(float(value))
         except OverflowError:
             raise ValueError("a number in range") from None
@@ -221,6 +222,8 @@ class FloatFormat:
         if self.bits > 16 or found == value:
             return result
         # Casts to the small types round to 32 bits first, and rounding twice can miss by one.
+        from fractions import Fraction  # With decimal behind it, for small floats alone.
+
         bits, exact = self.bits_of(result), Fraction(value)
         near = [(bit, float(self.of_bits(bit))) for bit in (bits - 1, bits, bits + 1)
                 if 0 <= bit < 1 << self.bits]  # fmt: skip

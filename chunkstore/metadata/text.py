@@ -30,6 +30,28 @@ class _Ambiguous(dict[str, Any]):
     doubled: list[str]
 
 
+class _AmbiguousError(Exception):
+    """Some keys came twice: the document is read again to say which."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _AmbiguousError
+    return made
+
+
+def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = _Ambiguous(pairs)
+    keys = [key for key, _ in pairs]
+    made.doubled = [key for key in made if keys.count(key) > 1]
+    return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+"""Made once: making one takes as long as reading a document."""
+
+
 def load(value: Buffer, where: str) -> dict[str, Any]:
     """Read the text of a document, which must be one object.
 
@@ -50,21 +72,14 @@ def load(value: Buffer, where: str) -> dict[str, Any]:
     >>> load(b'{"a": 1}', "a document")
     {'a': 1}
     """
-    ambiguous: list[_Ambiguous] = []
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) == len(pairs):
-            return made
-        keys = [key for key, _ in pairs]
-        marked = _Ambiguous(made)
-        marked.doubled = [key for key in made if keys.count(key) > 1]
-        ambiguous.append(marked)
-        return marked
-
     raw = bytes(value).removeprefix(_BYTE_ORDER_MARK)
     try:
-        document = json.loads(raw.decode(), object_pairs_hook=unique)
+        document = _DECODER.decode(raw.decode())
+    except _AmbiguousError:
+        document = json.loads(raw.decode(), object_pairs_hook=_marked)
+        problems = Problems()
+        _find(document, problems)
+        problems.raise_if_any(where)
     except UnicodeDecodeError as error:
         what = f"is not UTF-8: byte {error.start} is 0x{raw[error.start]:02x}"
         raise _broken(where, what) from error
@@ -77,10 +92,6 @@ def load(value: Buffer, where: str) -> dict[str, Any]:
         raise _broken(where, "holds an integer with more digits than can be read") from error
     if not isinstance(document, dict):
         raise metadata_error(where, [("", f"must be an object, got {type(document).__name__}")])
-    if ambiguous:
-        problems = Problems()
-        _find(document, problems)
-        problems.raise_if_any(where)
     return document
 
 

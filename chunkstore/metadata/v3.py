@@ -60,6 +60,7 @@ DOCUMENT = "zarr.json"
 CONSOLIDATED = "consolidated_metadata"
 """Field of a group's document that repeats the documents of all nodes below it."""
 
+_EXTENSION_FIELDS = frozenset(("name", "configuration", "must_understand"))
 _REQUIRED = (
     "shape",
     "data_type",
@@ -227,30 +228,31 @@ def _extension(
     value: Any, path: str, problems: Problems, *, may_be_optional: bool = False
 ) -> CodecSpec | None:
     """Read an extension point: ``"name"`` or ``{"name", "configuration"?, "must_understand"?}``."""
-    if isinstance(value, str):
+    is_bare = isinstance(value, str)
+    if is_bare:
         value = {"name": value}
-        name_path = path
-    elif isinstance(value, Mapping):
-        name_path = step(path, "name")
-    else:
+    elif not isinstance(value, Mapping):
         problems.add(path, f"must be a name or an object with a name, got {value!r}")
         return None
     before = len(problems.found)
     name = value.get("name")
-    if not isinstance(name, str):
-        problems.add(name_path, f"must be a string, got {name!r}")
-    elif (what := extension_name_problem(name)) is not None:
-        problems.add(name_path, what)
+    what = (
+        extension_name_problem(name) if isinstance(name, str) else f"must be a string, got {name!r}"
+    )
+    if what is not None:
+        problems.add(path if is_bare else step(path, "name"), what)
     configuration = value.get("configuration", {})
     if not isinstance(configuration, Mapping):
         problems.add(step(path, "configuration"), f"must be an object, got {configuration!r}")
     must_understand = value.get("must_understand", True)
-    at = step(path, "must_understand")
+    what = None
     if not isinstance(must_understand, bool):
-        problems.add(at, f"must be true or false, got {must_understand!r}")
+        what = f"must be true or false, got {must_understand!r}"
     elif not must_understand and not may_be_optional:
-        problems.add(at, "must not be false here: chunks cannot be read without it")
-    for key in sorted(value.keys() - {"name", "configuration", "must_understand"}):
+        what = "must not be false here: chunks cannot be read without it"
+    if what is not None:
+        problems.add(step(path, "must_understand"), what)
+    for key in sorted(value.keys() - _EXTENSION_FIELDS):
         problems.add(step(path, key), "is not a field of an extension object")
     if len(problems.found) > before:
         return None

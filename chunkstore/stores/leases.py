@@ -16,10 +16,9 @@ since these services have no delete under a condition.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
+import os
 import random
-import secrets
 import threading
 import time
 from typing import NamedTuple, Protocol, TypeAlias
@@ -70,7 +69,7 @@ class Lease:
     def __init__(self, store: _Service, kind: LockKind, name: str) -> None:
         self.key = _lock_key(kind, name)
         self._store = store
-        self._owner = secrets.token_hex(8)
+        self._owner = os.urandom(8).hex()
         self._n = 0
         self._renewed = 0.0
         self._lock = threading.Lock()
@@ -147,6 +146,8 @@ def _lock_key(kind: LockKind, name: str) -> str:
     # A node's lies below it, so that it goes with it; a value's beside it.
     if kind == "node":
         return join(name, f"{TEMPORARY}lock")
+    import hashlib  # Loads a library for cryptography, which a mere reader does without.
+
     digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).hexdigest()
     return join(name.rpartition("/")[0], f"{TEMPORARY}lock-{digest}")
 

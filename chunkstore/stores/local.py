@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import io
 import os
 import re
-import secrets
 import shutil
 import stat
 import time
@@ -89,7 +87,7 @@ class LocalStore(Store):
         if not given:
             raise InvalidArgumentError("'' names no folder; for the current one give '.'")
         path = os.path.abspath(os.path.expanduser(given))
-        if os.path.exists(path) and not os.path.isdir(path):
+        if not os.path.isdir(path) and os.path.exists(path):
             raise InvalidArgumentError(
                 f"{given!r} is a file; a LocalStore needs a folder, or a path where it "
                 f"can make one",
@@ -117,9 +115,12 @@ class LocalStore(Store):
     def get(self, key: str) -> bytes | None:
         """Read the file of a key."""
         try:
-            with open(self._file(key), "rb", buffering=0) as file:
-                value: bytes = file.read()
-                return value
+            # A file object would ask the system for twice as much.
+            handle = os.open(self._file(key), os.O_RDONLY)
+            try:
+                return _read_all(handle)
+            finally:
+                os.close(handle)
         except _ABSENT:
             return None
         except OSError as error:
@@ -260,7 +261,7 @@ class LocalStore(Store):
         with thread_lock(self, kind, name):
             # Any text may be asked for; whether it can be a key is for `set` to say.
             encoded = name.encode(errors="surrogatepass")
-            digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
+            digest = _digest(encoded, 8)
             file = f"{self.root}/{_LOCK}{kind}-{digest}"
             handle = self._locked_file(file, name)
             try:
@@ -417,7 +418,7 @@ class _OpenFile(OpenValue):
 
 
 def _temporary_name() -> str:
-    return f"{_temporary_prefix()}{secrets.token_hex(6)}"
+    return f"{_temporary_prefix()}{os.urandom(6).hex()}"
 
 
 def _temporary_prefix() -> str:
@@ -431,7 +432,13 @@ def _machine() -> str:
     for file in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         with contextlib.suppress(OSError):
             facts.append(os.readlink(file) if "ns" in file else Path(file).read_text())
-    return hashlib.blake2b("|".join(facts).encode(), digest_size=4).hexdigest()
+    return _digest("|".join(facts).encode(), 4)
+
+
+def _digest(data: bytes, n_bytes: int) -> str:
+    import hashlib  # Loads a library for cryptography, which a mere reader does without.
+
+    return hashlib.blake2b(data, digest_size=n_bytes).hexdigest()
 
 
 def _temporary_paths(folder: str) -> Iterator[str]:
@@ -514,6 +521,19 @@ def _is_file(handle: int, file: str) -> bool:
         return os.path.samestat(os.fstat(handle), os.stat(file))
     except FileNotFoundError:
         return False
+
+
+def _read_all(handle: int) -> bytes:
+    """Read a file to its end, wherever that is by then."""
+    size = os.fstat(handle).st_size
+    value = os.read(handle, size + 1)
+    if len(value) == size:
+        return value
+    # It changes meanwhile, or is longer than the system reads at once.
+    pieces = [value]
+    while pieces[-1]:
+        pieces.append(os.read(handle, 1 << 24))
+    return b"".join(pieces)
 
 
 def _write_all(handle: int, value: Buffer) -> None:

@@ -14,13 +14,16 @@ Source: ``git``'s documentation of the same trouble, "racy-git"; mountinfo in pr
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chunkstore.keys import RESERVED_PREFIX
+
+if TYPE_CHECKING:
+    import hashlib
 
 __all__ = ["files_stamp"]
 
@@ -44,6 +47,8 @@ def files_stamp(folder: str) -> str | None:
     About 3 us a file. Waits up to 50 ms where a file has just been written, and gives None if it
     is still being written to after that.
     """
+    import hashlib  # Loads a library for cryptography, which a mere reader does without.
+
     if _file_system(os.path.realpath(folder)) not in _LOCAL_SYSTEMS:
         return None
     for _ in range(2):

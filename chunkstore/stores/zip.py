@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import struct
 import threading
 import warnings
@@ -413,7 +412,7 @@ class _Target:
             raise FileExistsError(errno.EEXIST, "a file of that name is there", path)
         folder, name = os.path.split(path)
         os.makedirs(folder, exist_ok=True)
-        self._temporary = f"{folder}/{RESERVED_PREFIX}chunkstore-{name}-{secrets.token_hex(8)}"
+        self._temporary = f"{folder}/{RESERVED_PREFIX}chunkstore-{name}-{os.urandom(8).hex()}"
         handle = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         self.source = _LocalSource(handle)
         self._file = open(handle, "w+b", closefd=False)  # noqa: SIM115  (closed at the end)

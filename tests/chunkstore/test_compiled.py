@@ -112,7 +112,9 @@ def _by_python(stored: cs.Array) -> cs.Array:
     """Give a handle that leaves the kernel alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "kernel_for", lambda *_, **__: None)
-        return stored.with_options()
+        handle = stored.with_options()
+        assert handle.engine.kernel is None
+        return handle
 
 
 def _is_no_v2(codecs: str, layout: str) -> bool:

@@ -19,7 +19,7 @@ import pytest
 import chunkstore as cs
 from chunkstore import codecs as folder
 from chunkstore.codecs import table
-from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, as_bytes
+from chunkstore.codecs.base import BytesBytesCodec, ChunkSpec, Codec, as_bytes
 from chunkstore.codecs.settings import Settings
 from chunkstore.codecs.zstd import ZstdCodec
 from chunkstore.dtypes import from_numpy
@@ -78,11 +78,22 @@ def test_examples_in_docstrings_make_codecs(module: str, example: dict[str, Any]
     assert n_made
 
 
+def test_every_name_leads_to_its_codec() -> None:
+    """Classes that the table only names are there, and bear the names that stand for them."""
+    for name in table._TABLE:
+        cls = table._class_of(name)
+        assert issubclass(cls, Codec)
+        assert cls.name == name
+        assert cls.__module__.startswith("chunkstore.codecs.")
+
+
 def test_every_name_has_an_example() -> None:
     """No codec of the table goes without an example that the test above reads."""
     shown = {example["name"] for _, example in examples()}
     others = {
-        name for name, cls in table._TABLE.items() if cls.__module__.rpartition(".")[2] in OBJECTS
+        name
+        for name in table._TABLE
+        if table._class_of(name).__module__.rpartition(".")[2] in OBJECTS
     }
     assert shown | others >= set(table._TABLE)
 
