@@ -200,5 +200,6 @@ def standardise_row(scale: Scale) -> Row:
         make=lambda: make_arrays(source, lambda: genotypes(scale), scale, PEERS[:2]),
         rounds=3,
         goal=2.0,
-        memory_at_most=4 * scale.cpus * 4 * BLOCK[0] * BLOCK[1],
+        # Four blocks a thread, of those that from_store makes by itself.
+        memory_at_most=4 * scale.cpus * (64 << 20),
     )
