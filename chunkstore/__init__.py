@@ -18,6 +18,7 @@ from chunkstore.api import (
 )
 from chunkstore.array import Array
 from chunkstore.cache import ChunkCache
+from chunkstore.cleaning import Leftover, clean
 from chunkstore.group import Group
 from chunkstore.options import Options
 from chunkstore.shortcuts import (
@@ -47,6 +48,7 @@ __all__ = [
     "Array",
     "ChunkCache",
     "Group",
+    "Leftover",
     "LocalStore",
     "MappingStore",
     "MemoryStore",
@@ -55,6 +57,7 @@ __all__ = [
     "Verification",
     "ZipStore",
     "array",
+    "clean",
     "consolidate_metadata",
     "copy",
     "create_array",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
@@ -81,6 +82,7 @@ class ChunkCache:
         self._chunks: OrderedDict[Hashable, tuple[Hashable, npt.NDArray[np.generic]]]
         self._chunks = OrderedDict()
         self._n_bytes = self._hits = self._misses = 0
+        _living.add(self)
 
     def __repr__(self) -> str:
         return f"ChunkCache(max_bytes={self.max_bytes})"
@@ -129,6 +131,29 @@ class ChunkCache:
 
     def _forget(self, key: Hashable) -> None:
         self._n_bytes -= self._chunks.pop(key)[1].nbytes
+
+
+_living: weakref.WeakSet[ChunkCache] = weakref.WeakSet()
+_fork_lock = threading.Lock()
+_held: list[threading.Lock] = []
+
+
+def _hold_all() -> None:
+    """Let every cache be at rest while the process forks: no other thread comes along."""
+    _fork_lock.acquire()
+    for lock in (_restored_lock, *(cache._lock for cache in _living)):
+        lock.acquire()
+        _held.append(lock)
+
+
+def _let_go() -> None:
+    while _held:
+        _held.pop().release()
+    _fork_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_all, after_in_parent=_let_go, after_in_child=_let_go)
 
 
 _restored: OrderedDict[str, ChunkCache] = OrderedDict()

@@ -19,6 +19,7 @@ from importlib.metadata import entry_points
 from typing import NoReturn
 
 from chunkstore.api import open
+from chunkstore.cleaning import clean
 from chunkstore.compiled import engine_facts
 from chunkstore.display import as_text, human_bytes
 from chunkstore.errors import ChunkError, ChunkStoreError
@@ -67,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_node_command(subparsers, "tree", _tree, "show the members of a group, at any depth")
     _add_node_command(subparsers, "verify", _verify, "read every stored chunk and report damage")
     _add_copy(subparsers)
+    _add_clean(subparsers)
     for entry_point in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
         try:
             register = entry_point.load()
@@ -115,6 +117,25 @@ def _shape(text: str) -> tuple[int, ...] | str:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         return text
+
+
+def _add_clean(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "clean",
+        help="find, and remove, what killed processes left in a folder",
+        description="Find what killed processes left in a folder: half-written values, locks that "
+        "nobody holds, arrays that no job finished. What a running process works on is left alone. "
+        "Nothing is removed without --delete.",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="a local store, or a folder of them")
+    parser.add_argument("--delete", action="store_true", help="remove what can go")
+    parser.add_argument("--pending", action="store_true", help="unfinished arrays can go too")
+    parser.add_argument(
+        "--older-than", metavar="HOURS", type=float, default=24.0,
+        help="hours without a write after which unfinished arrays, and what another machine "
+        "began, count as left behind (default 24)",
+    )  # fmt: skip
+    parser.set_defaults(run=_clean)
 
 
 def _add_missing(
@@ -187,3 +208,24 @@ def _copy(arguments: argparse.Namespace) -> int:
 
 def _count(n: int, what: str) -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def _clean(arguments: argparse.Namespace) -> int:
+    found = clean(
+        arguments.folder,
+        older_than_s=arguments.older_than * 3600,
+        pending=arguments.pending,
+        dry_run=not arguments.delete,
+    )
+    for leftover in found:
+        what = "removed" if arguments.delete else "can go" if leftover.can_go else "stays"
+        size = human_bytes(leftover.n_bytes)
+        print(f"{what:8}{leftover.kind:20}{size:>10}  {leftover.path or '/'}: {leftover.why}")
+    going = [leftover for leftover in found if leftover.can_go]
+    size = human_bytes(sum(leftover.n_bytes for leftover in going))
+    if arguments.delete:
+        print(f"{len(going)} removed, {size}")
+    else:
+        hint = "; repeat with --delete to remove" if going else ""
+        print(f"{len(going)} can go, {size}{hint}")
+    return 0

@@ -121,9 +121,9 @@ def _copy_values(source: Array, target: Array) -> None:
         value = source.store.get_buffer(key)
         if value is not None:
             encoding = target.metadata.key_encoding
-            place = target.store, join(target.path, encoding.encode(coords))
-            target.store.set(place[1], value)
-            mark_changed(place)
+            place = join(target.path, encoding.encode(coords))
+            target.store.set(place, value)
+            mark_changed(target.store.place(place))
 
     keys = stored_keys(source.engine)
     run_in_threads(copy_one, keys, n_threads=_n_threads(source, target))

@@ -48,6 +48,8 @@ __all__ = [
     "child_names",
     "consolidate",
     "delete_node",
+    "foreign_key",
+    "has_document",
     "make_node",
     "members_below",
     "move_node",
@@ -80,6 +82,11 @@ def read_node(
             attributes = None if beside is None else store.get(beside)
             return formats.decode(key, value, attributes, store=repr(store), check=check)
     return None
+
+
+def has_document(store: Store, path: str) -> bool:
+    """Whether a node's document is at a path, readable or not."""
+    return any(store.exists(key) for key in formats.document_keys(path))
 
 
 def not_found(store: Store, path: str) -> NodeNotFoundError:
@@ -529,7 +536,7 @@ def _clear_place(store: Store, path: str, *, is_array: bool, overwrite: bool) ->
             store=store,
             path=path,
         )
-    foreign = _foreign_key(store, path)
+    foreign = foreign_key(store, path)
     if foreign is not None:
         raise NodeExistsError(
             f"refused to overwrite {path or '/'!r} in {store!r}: {foreign!r} is no Zarr data. "
@@ -548,7 +555,7 @@ _CHUNK_NAME = re.compile(r"c|(c\.)?\d+(\.\d+)*")
 """What a chunk, or a folder of chunks, may be called directly below its array."""
 
 
-def _foreign_key(store: Store, path: str) -> str | None:
+def foreign_key(store: Store, path: str) -> str | None:
     """Give a key below a path that belongs to no node, nor to a job that did not finish.
 
     Folders of chunks are not looked into: their names say what they are.
@@ -563,7 +570,7 @@ def _foreign_key(store: Store, path: str) -> str | None:
         name = prefix[:-1].rpartition("/")[2]
         if name.startswith(RESERVED_PREFIX) or (is_ours and _CHUNK_NAME.fullmatch(name)):
             continue
-        foreign = _foreign_key(store, prefix[:-1])
+        foreign = foreign_key(store, prefix[:-1])
         if foreign is not None:
             return foreign
     return None

@@ -107,11 +107,11 @@ class Engine(StoredValues):
         def work(unit: Unit) -> None:
             engine = self if self._variants is None else self._variant(unit)
             write = write_chunk if engine.sharding is None else write_shard
-            mark_changed((self.store, unit.key))
+            mark_changed(self.store.place(unit.key))
             try:
                 write(engine, unit, view, request.fields)
             finally:
-                mark_changed((self.store, unit.key))
+                mark_changed(self.store.place(unit.key))
 
         self._run(work, units, request, n_threads)
 
@@ -131,7 +131,7 @@ class Engine(StoredValues):
         inner = n_threads // max(1, n_units)
         for projection in projections:
             key = self.chunk_key(projection.coords)
-            state = None if self.cache is None else state_of((self.store, key))
+            state = None if self.cache is None else state_of(self.store.place(key))
             yield Unit(projection, key, inner, state)
 
     def _numbered(self, request: Request, numbers: Iterable[int]) -> Iterator[Unit]:
@@ -194,7 +194,8 @@ class Engine(StoredValues):
         grid = self.metadata.grid
 
         def mark() -> None:
-            mark_many_changed((self.store, self.chunk_key(c)) for c in request.chunk_coords(grid))
+            keys = map(self.chunk_key, request.chunk_coords(grid))
+            mark_many_changed(map(self.store.place, keys))
 
         mark()
         try:

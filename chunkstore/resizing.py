@@ -105,9 +105,16 @@ def stored_keys(engine: Engine) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def publish(engine: Engine, shape: Shape) -> ArrayMetadata:
     """Write the new shape, unless another writer has changed it since we read it."""
+    was_tried = False
 
     def change(stored: ArrayMetadata) -> ArrayMetadata:
+        nonlocal was_tried
+        if was_tried and stored.shape == shape:
+            # By us, who hold the lock: the answer was lost, and since then another writer has
+            # changed the attributes.
+            return stored
         _refuse_stale(engine, shape, stored.shape)
+        was_tried = True
         return stored.replace(grid=stored.grid.resized(shape))
 
     return documents.update_node(engine.store, engine.path, engine.metadata, change)
@@ -202,7 +209,7 @@ def _delete_strays(engine: Engine) -> None:
     for key, coords in list(stored_keys(engine)):
         if any(i >= n for i, n in zip(coords, grid_shape, strict=True)):
             engine.store.delete(key)
-            mark_changed((engine.store, key))
+            mark_changed(engine.store.place(key))
 
 
 def _box(starts: Shape, extents: Shape) -> Request:

@@ -77,6 +77,7 @@ CHUNKSTORE_FLOORS = {
     "chunkstore.resizing": 5,
     "chunkstore.description": 5,
     "chunkstore.array": 6,
+    "chunkstore.cleaning": 6,
     "chunkstore.group": 7,
     "chunkstore.api": 8,
     "chunkstore.copying": 8,
@@ -168,14 +169,25 @@ SAME_FLOOR = {
     "chunkstore.codecs.*": ("chunkstore.codecs.base", "chunkstore.codecs.settings"),
     "chunkstore.stores.resolve": ("chunkstore.stores.*",),
     # What a backend is written with, in one place.
-    "chunkstore.stores": (
+    "chunkstore.stores.backend": (
         "chunkstore.stores.base",
         "chunkstore.stores.conditional",
         "chunkstore.stores.leases",
     ),
     # Remote stores share more: hidden credentials, updates and locks made of conditional writes.
     "chunkstore.stores.conditional": ("chunkstore.stores.base", "chunkstore.stores.leases"),
-    "chunkstore.stores.fsspec": ("chunkstore.stores.base", "chunkstore.stores.address"),
+    "chunkstore.stores.fsspec": (
+        "chunkstore.stores.base",
+        "chunkstore.stores.address",
+        "chunkstore.stores.temporary",
+    ),
+    # Half-written files have names of one kind.
+    "chunkstore.stores.local": (
+        "chunkstore.stores.base",
+        "chunkstore.stores.stamps",
+        "chunkstore.stores.temporary",
+    ),
+    "chunkstore.stores.zip": ("chunkstore.stores.base", "chunkstore.stores.temporary"),
     "chunkstore.stores.obstore_client": ("chunkstore.stores.address",),
     "chunkstore.stores.obstore": (
         "chunkstore.stores.base",
@@ -184,7 +196,6 @@ SAME_FLOOR = {
         "chunkstore.stores.leases",
         "chunkstore.stores.obstore_client",
     ),
-    "chunkstore.stores.local": ("chunkstore.stores.base", "chunkstore.stores.stamps"),
     "chunkstore.stores.*": ("chunkstore.stores.base",),
     "chunkstore.checks": ("chunkstore.sharding",),
     "chunkstore.layout": ("chunkstore.sharding",),

@@ -2,9 +2,9 @@
 
 Floor 2. A backend subclasses `Store` and writes ``get``, ``set``, ``delete`` and ``list_dir``, and
 ``spec`` if it can be sent to other processes; everything else has a fallback here, to be replaced
-where the backend can do better. ``tests/contracts/sqlite.py`` is a whole one in about a hundred
-lines. On a service that writes under a condition, subclass `ConditionalStore`: updates and locks
-between processes come with it.
+where the backend can do better. All that one is written with is in ``stores.backend``, and
+``tests/contracts/sqlite.py`` is a whole one in about a hundred lines. On a service that writes
+under a condition, subclass `ConditionalStore`: updates and locks between processes come with it.
 
 What every store promises:
 
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -135,6 +135,14 @@ class Store:
         raise NotImplementedError
 
     # -- what a backend may do better ---------------------------------------------------------
+
+    def place(self, key: str) -> Hashable:
+        """Give what stands for the place of a key, or of a node, among all stores.
+
+        Here the store and the key. Where a store can be opened on a folder within another, the
+        same place has two keys; then it is the whole name, so that locks and caches know it.
+        """
+        return self, key
 
     def spec(self) -> tuple[Any, dict[str, Any]] | None:
         """Give what another handle like this one is made of; None if it cannot be made.
@@ -331,7 +339,7 @@ def thread_lock(store: Store, kind: LockKind, name: str) -> threading.Lock:
     The locks are few and shared by all stores, so none is ever made or forgotten; two names that
     share one wait for each other, which is rare and harmless.
     """
-    return _LOCKS[kind][hash((store, name)) % _N_LOCKS]
+    return _LOCKS[kind][hash(store.place(name)) % _N_LOCKS]
 
 
 def slice_range(value: Buffer, part: ByteRange) -> memoryview:

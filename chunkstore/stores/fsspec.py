@@ -11,7 +11,6 @@ Source: fsspec's `AbstractFileSystem`.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
@@ -20,9 +19,10 @@ from typing import Any, NoReturn, cast
 from fsspec.core import url_to_fs
 
 from chunkstore.errors import InvalidArgumentError, MissingExtraError, StoreError
-from chunkstore.keys import TEMPORARY, check_key, check_prefix, is_temporary
+from chunkstore.keys import check_key, check_prefix, is_temporary
 from chunkstore.stores.address import Address, fail
 from chunkstore.stores.base import Listing, LockKind, Store, thread_lock
+from chunkstore.stores.temporary import temporary_name
 from chunkstore.types import Buffer
 
 __all__ = ["FsspecStore"]
@@ -85,6 +85,10 @@ class FsspecStore(Store):
         self.can_list = self._protocol not in _CANNOT_LIST
         self.concurrency = 1 if self._protocol in ("file", "local", "memory") else 16
 
+    def place(self, key: str) -> str:
+        """Give the URL of a key."""
+        return f"{self._address.url}/{key}" if key else self._address.url
+
     def spec(self) -> tuple[str, dict[str, Any]]:
         """Give the URL, and the options as they were given, credentials included."""
         return self._address.url, {
@@ -125,7 +129,7 @@ class FsspecStore(Store):
                 return
             folder = path.rpartition("/")[0]
             system.makedirs(folder, exist_ok=True)
-            temporary = f"{folder}/{TEMPORARY}{secrets.token_hex(8)}"
+            temporary = f"{folder}/{temporary_name()}"
             try:
                 system.pipe_file(temporary, data)
                 system.mv(temporary, path)

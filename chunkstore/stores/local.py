@@ -13,29 +13,24 @@ say which process made them, so that what a dead one left behind can be told fro
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import os
-import re
 import shutil
 import stat
-import time
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 from typing import Any, NoReturn
 
 from chunkstore.errors import InvalidArgumentError, StoreError
-from chunkstore.keys import RESERVED_PREFIX, check_key, check_prefix
+from chunkstore.keys import TEMPORARY, check_key, check_prefix
 from chunkstore.stores.base import Listing, LockKind, OpenValue, Store, thread_lock
 from chunkstore.stores.stamps import files_stamp
+from chunkstore.stores.temporary import LOCK, digest, temporary_name, temporary_prefix
 from chunkstore.types import Buffer, ByteRange
 
 __all__ = ["LocalStore"]
 
-_TEMPORARY = f"{RESERVED_PREFIX}chunkstore-"
-_LOCK = f"{_TEMPORARY}lock-"
-_WRITER = re.compile(rf"{_TEMPORARY}(?P<machine>[0-9a-f]{{8}})-(?P<pid>[0-9a-f]+)-[0-9a-f]+")
 _MOST_SYNCED = 4096
 """Folders remembered as being on the disk for good, which are not synchronised again."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -107,6 +102,10 @@ class LocalStore(Store):
 
     __eq__ = Store.__eq__
 
+    def place(self, key: str) -> str:
+        """Give the name of the file or folder."""
+        return f"{self.root}/{key}" if key else self.root
+
     def enclosing(self) -> LocalStore | None:
         """Give the store of the folder above the root."""
         above = os.path.dirname(self.root)
@@ -145,7 +144,7 @@ class LocalStore(Store):
         self.check_writable()
         file = self._file(key)
         folder = os.path.dirname(file)
-        temporary = f"{folder}/{_temporary_name()}"
+        temporary = f"{folder}/{temporary_name()}"
         try:
             try:
                 # Made inside, so that an interrupt just after it leaves no file behind.
@@ -205,7 +204,7 @@ class LocalStore(Store):
         """Remove the folder of a prefix; it disappears in one step."""
         self.check_writable()
         folder = self._folder(prefix)
-        doomed = f"{os.path.dirname(folder)}/{_temporary_name()}"
+        doomed = f"{os.path.dirname(folder)}/{temporary_name()}"
         try:
             if not prefix:
                 # The root itself may be a mount point or the caller's temporary folder.
@@ -232,7 +231,7 @@ class LocalStore(Store):
         """Give the start of temporary names, where files need not be synchronised."""
         # A class that writes in its own way is asked to.
         plain = type(self).set is LocalStore.set and type(self).delete is LocalStore.delete
-        return _temporary_prefix() if plain and not self.fsync and not self.read_only else None
+        return temporary_prefix() if plain and not self.fsync and not self.read_only else None
 
     def move_prefix(self, old: str, new: str) -> bool:
         """Rename the folder of a prefix; all its keys change in one step."""
@@ -254,25 +253,36 @@ class LocalStore(Store):
     def lock(self, kind: LockKind, name: str) -> Iterator[None]:
         """Hold a lock that other processes respect too, on any machine that shares the folder.
 
-        It is a file in the root that the operating system locks (``flock``), so it ends with the
-        process that holds it, however that dies. The file is removed by its holder; whoever waited
-        for the removed file sees that it is no longer the one in the folder and starts again.
+        It is a file that the operating system locks (``flock``), so it ends with the process that
+        holds it, however that dies. A node's lies in its folder and a value's beside it, so that
+        it is the same one for every store that the place is in. The file is removed by its holder;
+        whoever waited for the removed file sees that it is no longer the one in the folder and
+        starts again.
+
+        On a network file system the lock holds as far as that passes ``flock`` on, as NFS does
+        between Linux machines; one that has no locks is an error here, and one that is mounted
+        with locks of the one machine only (``local_lock``, ``localflock``) cannot be told.
         """
         with thread_lock(self, kind, name):
-            # Any text may be asked for; whether it can be a key is for `set` to say.
-            encoded = name.encode(errors="surrogatepass")
-            digest = _digest(encoded, 8)
-            file = f"{self.root}/{_LOCK}{kind}-{digest}"
+            file = self._lock_file(kind, name)
             handle = self._locked_file(file, name)
             try:
                 yield
             finally:
                 with contextlib.suppress(OSError):
-                    os.unlink(file)
+                    # Not another's, who found none: ours may have been moved away, with the node.
+                    if _is_file(handle, file):
+                        os.unlink(file)
                 # Closing alone would not do: a process forked meanwhile has the handle too, and
                 # would hold the lock against everyone, itself included.
                 fcntl.flock(handle, fcntl.LOCK_UN)
                 os.close(handle)
+
+    def _lock_file(self, kind: LockKind, name: str) -> str:
+        if kind == "node":
+            return f"{self._file(name) if name else self.root}/{LOCK}node"
+        folder, _, last = self._file(name).rpartition("/")
+        return f"{folder}/{LOCK}{digest(last, 8)}"
 
     def _locked_file(self, file: str, name: str) -> int:
         try:
@@ -280,7 +290,7 @@ class LocalStore(Store):
                 try:
                     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
                 except FileNotFoundError:
-                    os.makedirs(self.root, exist_ok=True)
+                    os.makedirs(os.path.dirname(file), exist_ok=True)
                     continue
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -314,7 +324,7 @@ class LocalStore(Store):
         try:
             with os.scandir(self._folder(prefix)) as entries:
                 for entry in entries:
-                    if entry.name.startswith(_TEMPORARY):
+                    if entry.name.startswith(TEMPORARY):
                         continue
                     if entry.is_dir():
                         prefixes.append(f"{prefix}{entry.name}/")
@@ -339,42 +349,6 @@ class LocalStore(Store):
 
     def _folder(self, prefix: str) -> str:
         return f"{self.root}/{check_prefix(prefix)[:-1]}" if prefix else self.root
-
-    def clean(self, *, older_than_s: float = 86_400.0) -> list[str]:
-        """Remove what killed processes left behind: half-written files, deleted folders, locks.
-
-        Parameters
-        ----------
-        older_than_s : float
-            What a process of another machine made, or one whose number is in use again, is a
-            leftover if nothing has written to it for so many seconds; a day by default. Where the
-            process that made it is known to be dead, it is one at once.
-
-        Returns
-        -------
-        list of str
-            What was removed, as paths below the root.
-
-        Notes
-        -----
-        Walks through all folders. Leftovers are never listed as keys and never read: they take
-        space, and nothing else. May run while others work with the store.
-        """
-        self.check_writable()
-        removed: list[str] = []
-        try:
-            for path in _temporary_paths(self.root):
-                name = os.path.basename(path)
-                gone = (
-                    _remove_free_lock(path)
-                    if name.startswith(_LOCK)
-                    else _remove_leftover(path, older_than_s)
-                )
-                if gone:
-                    removed.append(os.path.relpath(path, self.root))
-        except OSError as error:
-            self._fail("clean", "", error)
-        return removed
 
     def _fail(self, verb: str, key: str, error: OSError) -> NoReturn:
         raise StoreError(
@@ -417,89 +391,6 @@ class _OpenFile(OpenValue):
             self._handle = -1
 
 
-def _temporary_name() -> str:
-    return f"{_temporary_prefix()}{os.urandom(6).hex()}"
-
-
-def _temporary_prefix() -> str:
-    return f"{_TEMPORARY}{_machine()}-{os.getpid():x}-"
-
-
-@cache
-def _machine() -> str:
-    """Name the place in which process numbers mean something: a boot of a machine or container."""
-    facts = [os.uname().nodename]
-    for file in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
-        with contextlib.suppress(OSError):
-            facts.append(os.readlink(file) if "ns" in file else Path(file).read_text())
-    return _digest("|".join(facts).encode(), 4)
-
-
-def _digest(data: bytes, n_bytes: int) -> str:
-    import hashlib  # Loads a library for cryptography, which a mere reader does without.
-
-    return hashlib.blake2b(data, digest_size=n_bytes).hexdigest()
-
-
-def _temporary_paths(folder: str) -> Iterator[str]:
-    """Iterate over all temporary files and folders below a folder, not looking into them."""
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in found:
-        if entry.name.startswith(_TEMPORARY):
-            yield entry.path
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _temporary_paths(entry.path)
-
-
-def _remove_leftover(path: str, older_than_s: float) -> bool:
-    writer = _WRITER.fullmatch(os.path.basename(path))
-    is_dead = (
-        writer is not None
-        and writer["machine"] == _machine()
-        and not _is_running(int(writer["pid"], 16))
-    )
-    try:
-        status = os.lstat(path)
-        if not is_dead and time.time() - max(status.st_mtime, status.st_ctime) < older_than_s:
-            return False
-        _remove(path)
-    except FileNotFoundError:
-        return False  # Its writer was alive and has finished.
-    return True
-
-
-def _remove_free_lock(path: str) -> bool:
-    """Remove the file of a lock that nobody holds, as its holder would have."""
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_file(handle, path):
-            return False
-        os.unlink(path)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(handle)
-    return True
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
@@ -518,9 +409,13 @@ def _sync_folder(folder: str) -> None:
 def _is_file(handle: int, file: str) -> bool:
     """Whether an open file is the one that has this name now."""
     try:
-        return os.path.samestat(os.fstat(handle), os.stat(file))
-    except FileNotFoundError:
-        return False
+        status = os.fstat(handle)
+        # A network file system may know by the handle alone that the file is gone.
+        return status.st_nlink > 0 and os.path.samestat(status, os.stat(file))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+            return False
+        raise
 
 
 def _read_all(handle: int) -> bytes:

@@ -120,6 +120,10 @@ class ObjectStore(ConditionalStore):
         super().__init__(read_only=read_only or is_web, single_writer=single_writer)
         self.can_list = not is_web
 
+    def place(self, key: str) -> str:
+        """Give the URL of a key."""
+        return f"{self._address.url}/{key}" if key else self._address.url
+
     def spec(self) -> tuple[str, dict[str, Any]]:
         """Give the URL, and the options as they were given, credentials included."""
         return self._address.url, {

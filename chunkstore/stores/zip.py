@@ -24,8 +24,9 @@ import zlib
 from typing import IO, BinaryIO, Literal, NoReturn, Self
 
 from chunkstore.errors import ChunkStoreError, InvalidArgumentError, ReadOnlyError, StoreError
-from chunkstore.keys import RESERVED_PREFIX, check_key
+from chunkstore.keys import check_key
 from chunkstore.stores.base import Listing, OpenValue, Store, first_and_last, listing_of
+from chunkstore.stores.temporary import temporary_name
 from chunkstore.types import Buffer, ByteRange
 
 __all__ = ["ZipStore"]
@@ -410,9 +411,9 @@ class _Target:
         self._replace = replace
         if not replace and os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, "a file of that name is there", path)
-        folder, name = os.path.split(path)
+        folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
-        self._temporary = f"{folder}/{RESERVED_PREFIX}chunkstore-{name}-{os.urandom(8).hex()}"
+        self._temporary = f"{folder}/{temporary_name()}"
         handle = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         self.source = _LocalSource(handle)
         self._file = open(handle, "w+b", closefd=False)  # noqa: SIM115  (closed at the end)

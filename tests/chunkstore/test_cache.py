@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from chunkstore.errors import InvalidArgumentError
 from chunkstore.workers import run_in_threads
 from tests.chunkstore.recording import RecordingStore
 
+CHECKOUT = Path(__file__).parents[2]
 LAYOUTS: list[dict[str, Any]] = [{"chunks": (4, 4)}, {"chunks": (4, 4), "shards": (8, 8)}]
 
 
@@ -140,3 +144,42 @@ def test_bad_sizes(max_bytes: Any) -> None:
         ChunkCache(max_bytes)
     with pytest.raises(InvalidArgumentError, match="ChunkCache"):
         cs.Options(cache=max_bytes)
+
+
+def test_never_behind_a_write_by_another_way(tmp_path: Path) -> None:
+    """A write shows at once also if the writer opened the array from another folder above it."""
+    cs.create_group(tmp_path).create_array("g/x", data=[1, 2, 3])
+    options = cs.Options(cache=ChunkCache(1 << 20))
+    reader = cs.open_array(tmp_path, path="g/x", mode="r", options=options)
+    assert reader[...].tolist() == [1, 2, 3]
+    cs.open_array(tmp_path / "g" / "x", mode="r+")[0] = 7
+    assert reader[...].tolist() == [7, 2, 3]
+
+
+FORK = """
+import os, sys, threading, time
+import chunkstore as cs
+
+cache = cs.ChunkCache(1 << 20)
+x = cs.open_array(sys.argv[1], mode="r", options=cs.Options(cache=cache))
+assert x[0] == 1
+# At the moment of the fork another thread is at work in the cache; the child has no such thread.
+threading.Thread(target=lambda: [cache.info() for _ in range(200_000)]).start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if x[0] == 1 and cache.info().hits == 1 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_uses_the_cache(tmp_path: Path) -> None:
+    """A process forked while another thread uses a cache has what was kept, and is not stuck."""
+    cs.create_array(tmp_path, data=[1, 2, 3])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK, tmp_path],
+        capture_output=True, text=True, timeout=30, cwd=CHECKOUT, check=True,
+    )  # fmt: skip
+    assert done.stdout == "done\n"

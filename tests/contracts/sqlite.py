@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from chunkstore.errors import StoreError
-from chunkstore.stores import (
+from chunkstore.stores.backend import (
     Buffer,
     ConditionalStore,
     Listing,

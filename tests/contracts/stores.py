@@ -345,7 +345,7 @@ class StoreContract:
                 inside.append(i)
                 assert len(inside) == 1
                 # A value's lock may be taken within a node's.
-                handles[i % 2].update("a/b", lambda _: str(i).encode())
+                handles[i % 2].update("a/b/c", lambda _: str(i).encode())
                 inside.remove(i)
 
         run_in_threads(work, range(40), n_threads=4)

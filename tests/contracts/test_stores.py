@@ -13,7 +13,7 @@ import pytest
 
 import chunkstore as cs
 from chunkstore import LocalStore, MappingStore, MemoryStore, ZipStore
-from chunkstore.stores import Buffer, Listing, Store, check_key, check_prefix
+from chunkstore.stores.backend import Buffer, Listing, Store, check_key, check_prefix
 from tests.contracts import sqlite
 from tests.contracts.sqlite import SqliteStore
 from tests.contracts.stores import StoreContract
@@ -180,7 +180,7 @@ def test_the_suite_runs_elsewhere(tmp_path: Path) -> None:
 
 THEIRS = """
 import pytest
-from chunkstore.stores import Listing, Store
+from chunkstore.stores.backend import Listing, Store
 from contract import StoreContract
 
 class Forgetful(Store):

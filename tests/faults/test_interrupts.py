@@ -45,7 +45,7 @@ def test_threaded_write(after_s: float, tmp_path: Path) -> None:
     """Each chunk is wholly old or new, the caller is told, and the rest can be swept up."""
     code, out, err = interrupt(WRITE, tmp_path, after_s=after_s)
     assert (code, out, err) == (130, "interrupted\n", "")
-    cs.LocalStore(tmp_path).clean()
+    cs.clean(tmp_path, dry_run=False)
     assert not [name for name in files(tmp_path) if "__" in name]
     array = cs.open_array(tmp_path, path="x", mode="r+")
     chunks = array[...].reshape(-1, 1 << 14)
@@ -71,7 +71,7 @@ def test_array_with_data(tmp_path: Path) -> None:
     assert "KeyboardInterrupt" in err
     with pytest.raises(NodeNotFoundError):
         cs.open_array(tmp_path, path="x", mode="r")
-    cs.LocalStore(tmp_path).clean()
+    cs.clean(tmp_path, dry_run=False)
     assert not [name for name in files(tmp_path) if "__chunkstore" in name]
     cs.create_array(tmp_path, name="x", data=np.arange(3), overwrite=True)
     assert cs.open_array(tmp_path, path="x")[...].tolist() == [0, 1, 2]

@@ -33,7 +33,7 @@ def test_value_is_old_or_new(after_s: float, tmp_path: Path) -> None:
     assert len(value) == 8 << 20
     assert len(set(value)) == 1
     assert list(store.list_prefix()) == ["a/b"]
-    store.clean()
+    cs.clean(store, dry_run=False)
     assert files(tmp_path) == ["a/b"]
     store.update("a/b", lambda stored: b"again")
     assert store.get("a/b") == b"again"

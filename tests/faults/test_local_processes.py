@@ -95,7 +95,7 @@ def test_thousand_contended_updates(tmp_path: Path) -> None:
     for process in running.values():
         finish(process)
     assert np.array_equal(a[...], np.arange(1, n + 1))
-    store.clean()
+    cs.clean(store, dry_run=False)
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert files == ["store/x/c/0", "store/x/zarr.json", "store/zarr.json"]
 
@@ -130,6 +130,19 @@ def test_appends_and_attributes_of_killed_processes(tmp_path: Path) -> None:
     assert said <= set(found)
     assert (-1, -1) not in found
     assert {f"{me}-{i}" for me, i in said} <= set(a.attrs)
+
+
+def test_handles_through_different_roots(tmp_path: Path) -> None:
+    """An array is the same one, whichever folder above it a process opened: nothing is lost."""
+    places = [(tmp_path, "g/x"), (tmp_path / "g", "x"), (tmp_path / "g" / "x", "")]
+    made = cs.create_array(tmp_path, name="g/x", shape=(0, 2), dtype="i4", chunks=(50, 2))
+    code = APPEND.replace("10_000", "15").replace('path="x"', "path=sys.argv[4]")
+    running = [start(code, root, me, 0, path) for me, (root, path) in enumerate(places)]
+    assert [finish(process) for process in running] == [list(range(15))] * 3
+    made.refresh()
+    expected = sorted([me, i] for me in range(3) for i in range(15) for _ in range(3))
+    assert sorted(made[...].tolist()) == expected
+    assert len(made.attrs) == 45
 
 
 WRITE = """
@@ -176,5 +189,5 @@ def test_killed_at_every_step(tmp_path: Path, step: str, change: str) -> None:
     assert value in (b"old", new)
     assert sorted(store.list_prefix()) == (["c"] if value is None else ["a/b", "c"])
     store.update("a/b", lambda old: b"again")  # No lock stays behind.
-    store.clean()
+    cs.clean(store, dry_run=False)
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["b", "c"]

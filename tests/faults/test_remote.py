@@ -140,6 +140,30 @@ def test_a_lost_answer_to_an_append(store: ObjectStore, proxy: Proxy) -> None:
     assert a[...].tolist() == [0] * 3 + [1] * 3 + [2] * 3
 
 
+def test_a_lost_answer_and_another_writer(store: ObjectStore, proxy: Proxy, s3: Service) -> None:
+    """An append whose answer is lost counts once, also if attributes are set before it is known."""
+    a = cs.create_array(store, name="x", shape=(0,), dtype="i4", chunks=(4,))
+    store.has_conditions()
+    other = ObjectStore(store.spec()[0], storage_options=s3.options)
+    lose = Once("lost", lambda asked: asked.method == "PUT" and "zarr.json" in asked.path)
+    lost: list[str] = []
+
+    def fault(asked: Asked) -> str | None:
+        if lost:
+            lost.clear()
+            # Between the lost answer and the next try; without the locks of this process.
+            document = json.loads(other.get("x/zarr.json") or b"")
+            other.set("x/zarr.json", json.dumps({**document, "attributes": {"n": 1}}).encode())
+        kind = lose(asked)
+        lost.extend([] if kind is None else [kind])
+        return kind
+
+    proxy.fault = fault
+    a.append([1, 2, 3])
+    assert a[...].tolist() == [1, 2, 3]
+    assert cs.open_array(store, path="x").attrs["n"] == 1
+
+
 def test_a_shard_replaced_while_it_is_read(store: ObjectStore, proxy: Proxy, s3: Service) -> None:
     """A read gives one version of a shard: when it is replaced, the read starts again."""
     layout = {"chunks": (1024,), "shards": (4096,), "compressors": None}

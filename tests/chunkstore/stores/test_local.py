@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from chunkstore import LocalStore
-from chunkstore.errors import InvalidArgumentError, ReadOnlyError, StoreError
-from chunkstore.stores import local as local_module
+from chunkstore.errors import InvalidArgumentError, StoreError
 from chunkstore.stores.zip import ZipStore
 from chunkstore.types import ByteRange
 
@@ -366,39 +365,6 @@ def test_fsync_comes_before_the_name_and_after(
     assert pickle.loads(pickle.dumps(safe)).fsync
     assert safe != store
     assert hash(safe) == hash(store)
-
-
-def test_clean_removes_what_the_dead_left(store: LocalStore) -> None:
-    """Files and folders of a process that is gone are removed at once, and nothing else is."""
-    code = "import os, sys, chunkstore.stores.local as local; print(local._temporary_name())"
-    dead = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT
-    ).stdout.strip()
-    store.set("a/b", b"1")
-    root = Path(store.root)
-    (root / "a" / dead).write_bytes(b"half")
-    (root / f"{dead}0" / "c").mkdir(parents=True)
-    (root / f"{dead}0" / "c" / "0").write_bytes(b"deleted")
-    (root / "__chunkstore-lock-value-00").write_bytes(b"")
-    mine = root / local_module._temporary_name()
-    mine.write_bytes(b"under way")
-    foreign = root / "__chunkstore-00000000-1-00"
-    foreign.write_bytes(b"of another machine")
-    assert sorted(store.clean()) == sorted([f"a/{dead}", f"{dead}0", "__chunkstore-lock-value-00"])
-    assert mine.exists()
-    assert foreign.exists()
-    assert set(store.clean(older_than_s=0)) == {mine.name, foreign.name}
-    assert files(store) == ["a/b"]
-    with pytest.raises(ReadOnlyError):
-        LocalStore(store.root, read_only=True).clean()
-
-
-def test_clean_leaves_held_locks(store: LocalStore) -> None:
-    """A lock that somebody holds is not taken away from him."""
-    with store.lock("node", "a"):
-        assert store.clean(older_than_s=0) == []
-        assert len(files(store)) == 1
-    assert files(store) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
