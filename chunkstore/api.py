@@ -26,8 +26,10 @@ __all__ = [
     "create_group",
     "open",
     "open_array",
+    "open_consolidated",
     "open_group",
     "open_store",
+    "renamed",
 ]
 
 Mode = Literal["r", "r+", "a", "w", "w-"]
@@ -43,6 +45,7 @@ def open(
     use_consolidated: bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
     options: Options | None = None,
+    **arguments: Any,
 ) -> Array | Group:
     """Open whatever is at a path, an array or a group.
 
@@ -65,6 +68,9 @@ def open(
         them; see `ObjectStore` and `FsspecStore`.
     options : Options, optional
         Run settings of the handle.
+    **arguments
+        Of `create_array`. With any, an array is opened or made as by `open_array`, where it is
+        missing too unless `mode` says otherwise.
 
     Returns
     -------
@@ -81,6 +87,11 @@ def open(
     -----
     One request for a version 3 node.
     """
+    if arguments:
+        return open_array(
+            store, path=path, mode=mode or "a", zarr_format=zarr_format,
+            storage_options=storage_options, options=options, **arguments,
+        )  # fmt: skip
     where, at, mode = _place(store, path, "r+" if mode is None else mode, storage_options)
     if mode in ("w", "w-"):
         return _create_group(where, at, mode, zarr_format, None, options)
@@ -143,8 +154,13 @@ def open_array(
         overwrite=mode == "w",
         options=options or Options(),
         zarr_format=zarr_format or 3,
-        **arguments,
+        **renamed(arguments),
     )
+
+
+def open_consolidated(store: Any, **arguments: Any) -> Group:
+    """Open a group from its consolidated metadata, which must be there; see `open_group`."""
+    return open_group(store, **{"mode": "r", **arguments, "use_consolidated": True})
 
 
 def open_group(
@@ -303,12 +319,13 @@ def create_array(
     data : array-like, optional
         Values to write at once; the array exists for readers only when they are written.
     chunks : tuple of int, int, "auto" or str
-        Shape of a chunk. "auto" aims at about 1 MiB, a size such as ``"64MB"`` at that. For a
+        Shape of a chunk; -1 or None stands for a whole axis. "auto" aims at about 1 MiB, a size
+        such as ``"64MB"`` at that. For a
         rectilinear grid (version 3), for each axis a size or the sizes of all chunks, as in
         ``[[3, 2, 4], 5]``.
     shards : tuple of int, int, "auto" or None
         Shape of a shard, a multiple of `chunks`: so many chunks are stored as one value, and can
-        still be read one by one. "auto" aims at about 64 MiB.
+        still be read one by one. "auto" aims at about 64 MiB, a size such as ``"1GB"`` at that.
     filters, compressors : codec, sequence of codecs, None or "auto"
         Codecs before and after the elements are laid out as bytes, in the order of encoding, as
         objects of chunkstore, numcodecs or zarr-python, or dicts. "auto" compresses with
@@ -405,6 +422,24 @@ def create_group(
         zarr_format=zarr_format,
         options=options or Options(),
     )
+
+
+def renamed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Give arguments of `create_array` by its names, where zarr-python 2 had others.
+
+    Examples
+    --------
+    >>> renamed({"compressor": None, "dimension_separator": "/", "zarr_format": 2})
+    {'zarr_format': 2, 'compressors': None, 'chunk_key_encoding': {'separator': '/'}}
+    """
+    given = dict(arguments)
+    for old, new in (("compressor", "compressors"), ("path", "name")):
+        if old in given:
+            given[new] = given.pop(old)
+    separator = given.pop("dimension_separator", None)
+    if separator is not None:
+        given["chunk_key_encoding"] = {"separator": separator}
+    return given
 
 
 def _place(

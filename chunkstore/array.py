@@ -21,6 +21,7 @@ from chunkstore import metadata as formats
 from chunkstore.casting import castable
 from chunkstore.checks import CodecCheck
 from chunkstore.description import Description
+from chunkstore.display import Text, as_text, human_bytes
 from chunkstore.dtypes import from_numpy
 from chunkstore.engine import Engine
 from chunkstore.errors import InvalidArgumentError, MetadataError, SelectionError
@@ -334,6 +335,19 @@ class Array(Description):
         """Bytes of the stored chunks. One listing, and a question for each chunk."""
         sizes = (self.store.size(key) for key, _ in resizing.stored_keys(self._engine))
         return sum(size for size in sizes if size is not None)
+
+    def info_complete(self) -> Text:
+        """Give `info` and what is stored: number of chunks, bytes, and their ratio to memory.
+
+        One listing, and a question for each chunk.
+        """
+        n_bytes = self.nbytes_stored()
+        facts = [
+            *self._facts(),
+            ("chunks stored", self.nchunks_initialized),
+            ("stored", f"{human_bytes(n_bytes)}, {self.nbytes / max(1, n_bytes):.1f} times less"),
+        ]
+        return as_text("Array", facts)
 
     # -- handles --------------------------------------------------------------------------------
 

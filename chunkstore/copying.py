@@ -21,10 +21,10 @@ from chunkstore.options import Options
 from chunkstore.requests import Projection, whole_request
 from chunkstore.resizing import stored_keys
 from chunkstore.stores.base import Store
-from chunkstore.translating import codec_arguments
+from chunkstore.translating import layout_like
 from chunkstore.workers import run_in_threads
 
-__all__ = ["copy_node", "layout_of"]
+__all__ = ["copy_node"]
 
 
 def copy_node(
@@ -52,42 +52,11 @@ def copy_node(
     return made
 
 
-def layout_of(source: Array, *, zarr_format: int | None = None) -> dict[str, Any]:
-    """Give the arguments that create an array laid out like another, in the same or other format.
-
-    Codecs are said again in the words of the format that is asked for; see `translating`.
-    """
-    metadata = source.metadata
-    target = zarr_format or metadata.zarr_format
-    same = target == metadata.zarr_format
-    uniform = metadata.grid.uniform_shape is not None
-    shards = source.shards if uniform or source.shards is None else metadata.grid
-    attributes = dict(metadata.attributes)
-    names = metadata.dimension_names
-    if target == 3 and not same and _names_axes(attributes.get("_ARRAY_DIMENSIONS"), source.ndim):
-        names = tuple(attributes.pop("_ARRAY_DIMENSIONS"))
-    elif target == 2 and names is not None:
-        # Version 2 has no names; this attribute is how xarray keeps them there.
-        attributes["_ARRAY_DIMENSIONS"] = list(names)
-        names = None
-    return {
-        "shape": source.shape,
-        "chunks": source.chunks if uniform or source.shards else metadata.grid,
-        "shards": shards if target == 3 else None,
-        **codec_arguments(metadata, source.engine.chunk_pipeline, zarr_format=target),
-        "fill_value": ... if target == 2 and metadata.fill_value is None else metadata.fill_value,
-        "zarr_format": target,
-        "chunk_key_encoding": metadata.key_encoding if same else None,
-        "attributes": attributes,
-        "dimension_names": names,
-    }
-
-
 def _copy_array(
     source: Array, store: Store, path: str, *, overwrite: bool, options: Options,
     layout: dict[str, Any],
 ) -> Array:  # fmt: skip
-    arguments = {**layout_of(source, zarr_format=layout.get("zarr_format")), **layout}
+    arguments = layout_like(source, **layout)
     if _is_same_layout(source, layout):
         target = make_array_from(
             store, path, source.metadata, overwrite=overwrite, pending=True, options=options
@@ -146,12 +115,6 @@ def _copy_elements(source: Array, target: Array) -> None:
 def _n_threads(source: Array, target: Array) -> int:
     """Choose how many units are under way at once: as many as the store with more waiting wants."""
     return target.options.threads_for(max(source.store.concurrency, target.store.concurrency))
-
-
-def _names_axes(value: Any, ndim: int) -> bool:
-    """Whether an attribute is what xarray writes: a name, or nothing, for each axis."""
-    is_list = isinstance(value, list) and len(value) == ndim
-    return is_list and all(name is None or isinstance(name, str) for name in value)
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -7,12 +7,12 @@ codecs.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from chunkstore.chunk_grid import ChunkGrid, RegularGrid
-from chunkstore.display import Facts, as_html, as_text, human_bytes
+from chunkstore.display import Facts, Text, as_html, as_text, human_bytes
 from chunkstore.engine import Engine
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.metadata import v2
@@ -180,6 +180,16 @@ class Description(Selections):
         return self._codecs[2]
 
     @property
+    def order(self) -> Literal["C", "F"]:
+        """Layout of a stored chunk, row by row or column by column."""
+        array_codecs = self._engine.chunk_pipeline.array_codecs
+        reverse = {"order": list(range(self.ndim))[::-1]}
+        for first, _ in array_codecs[:1]:
+            if first.name == "transpose" and first.configuration() == reverse:
+                return "F"
+        return "C"
+
+    @property
     def _codecs(self) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
         if self.metadata.zarr_format == 2:
             document = v2.array_document(self.metadata)
@@ -229,7 +239,7 @@ class Description(Selections):
         return facts
 
     @property
-    def info(self) -> str:
+    def info(self) -> Text:
         """What the array is, in a few lines; asks the store for nothing."""
         return as_text("Array", self._facts())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["Facts", "as_html", "as_text", "human_bytes"]
+__all__ = ["Facts", "Text", "as_html", "as_text", "human_bytes"]
 
 Facts = Sequence[tuple[str, object]]
 """Pairs of a name and a value, in the order in which to show them."""
@@ -16,7 +16,23 @@ Facts = Sequence[tuple[str, object]]
 _STEP = 1024
 
 
-def as_text(title: str, facts: Facts) -> str:
+class Text(str):
+    r"""Text of several lines, which an interpreter shows as it reads.
+
+    Examples
+    --------
+    >>> Text("two\nlines")
+    two
+    lines
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def as_text(title: str, facts: Facts) -> Text:
     """Lay facts out in two columns under a title.
 
     Examples
@@ -27,7 +43,8 @@ def as_text(title: str, facts: Facts) -> str:
       dtype  int8
     """
     width = max((len(name) for name, _ in facts), default=0)
-    return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in facts)])
+    lines = (f"  {name:<{width}}  {value}" for name, value in facts)
+    return Text("\n".join([title, *lines]))
 
 
 def as_html(title: str, facts: Facts) -> str:

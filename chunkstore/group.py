@@ -10,25 +10,27 @@ Source: Zarr v3 core, "Hierarchy"; Zarr v2, "Hierarchies".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from chunkstore import documents
 from chunkstore.array import Array, make_array, open_array_node
 from chunkstore.checks import CodecCheck
-from chunkstore.display import Facts, as_html, as_text
+from chunkstore.display import Facts, Text, as_html, as_text
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.keys import join, normalize_path
+from chunkstore.members import Members
 from chunkstore.metadata import ConsolidatedCopy
 from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
 from chunkstore.options import Options
 from chunkstore.stores.base import Store
+from chunkstore.translating import layout_like
 
 __all__ = ["Group"]
 
 
-class Group:
+class Group(Members["Group"]):
     """A group in a store. Made by `open_group` and `create_group`, not by calling the class.
 
     Behaves as a mapping from names, or paths, to arrays and groups.
@@ -120,6 +122,26 @@ class Group:
         found = self._member(normalize_path(path))
         return default if found is None else found
 
+    def get_array(self, path: str) -> Array:
+        """Give the array at a path below the group.
+
+        Raises
+        ------
+        NodeNotFoundError
+            If nothing is there.
+        NodeTypeError
+            If a group is there.
+        """
+        node = self[path]
+        documents.require_array(node.metadata, self._store, node.path)
+        return cast(Array, node)
+
+    def get_group(self, path: str) -> Group:
+        """Give the group at a path below the group; errors as in `get_array`."""
+        node = self[path]
+        documents.require_group(node.metadata, self._store, node.path)
+        return cast(Group, node)
+
     def _member(self, path: str) -> Array | Group | None:
         """Open the member at an exact path below the group: names in a store may be odd."""
         full = join(self._path, path)
@@ -148,36 +170,7 @@ class Group:
             return self._copy.names()
         return documents.child_names(self._store, self._path, self._metadata.zarr_format)
 
-    def __contains__(self, path: object) -> bool:
-        return isinstance(path, str) and self.get(path) is not None
-
-    def __iter__(self) -> Iterator[str]:
-        for name, _ in self.members():
-            yield name
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def keys(self) -> Iterator[str]:
-        """Iterate over the names of the members."""
-        return iter(self)
-
-    def values(self) -> Iterator[Array | Group]:
-        """Iterate over the members."""
-        return (member for _, member in self.members())
-
-    def items(self) -> Iterator[tuple[str, Array | Group]]:
-        """Iterate over pairs of name and member."""
-        return self.members()
-
-    def members(self) -> Iterator[tuple[str, Array | Group]]:
-        """Iterate over pairs of name and member, in order of names.
-
-        Notes
-        -----
-        One listing, and the requests to open each member that consolidated metadata, where it is
-        used, does not name.
-        """
+    def _children(self) -> Iterator[tuple[str, Array | Group]]:
         for name in self._names():
             member = self._member(name)
             if member is not None:
@@ -218,22 +211,6 @@ class Group:
             assert member is not None, "the copy names it"
             yield path, member
 
-    def arrays(self) -> Iterator[tuple[str, Array]]:
-        """Iterate over pairs of name and member, arrays only."""
-        return ((name, node) for name, node in self.members() if isinstance(node, Array))
-
-    def groups(self) -> Iterator[tuple[str, Group]]:
-        """Iterate over pairs of name and member, groups only."""
-        return ((name, node) for name, node in self.members() if isinstance(node, Group))
-
-    def array_keys(self) -> Iterator[str]:
-        """Iterate over the names of the arrays."""
-        return (name for name, _ in self.arrays())
-
-    def group_keys(self) -> Iterator[str]:
-        """Iterate over the names of the groups."""
-        return (name for name, _ in self.groups())
-
     # -- making members -------------------------------------------------------------------------
 
     def create_array(self, name: str, **arguments: Any) -> Array:
@@ -268,6 +245,10 @@ class Group:
         group: Group = found
         return group
 
+    def require_groups(self, *names: str) -> tuple[Group, ...]:
+        """Give the groups of these names, making those that are not there."""
+        return tuple(self.require_group(name) for name in names)
+
     def require_array(self, name: str, *, shape: Any, dtype: Any = None, **arguments: Any) -> Array:
         """Give the array of this name, making it if nothing is there.
 
@@ -290,6 +271,40 @@ class Group:
             )
         return made
 
+    def empty(self, name: str, *, shape: Any, dtype: Any = "float64", **arguments: Any) -> Array:
+        """Make an array that reads as the fill value; no chunk is stored."""
+        return self.create_array(name, shape=shape, dtype=dtype, **arguments)
+
+    def zeros(self, name: str, *, shape: Any, **arguments: Any) -> Array:
+        """Make an array of zeros; no chunk is stored."""
+        return self.empty(name, shape=shape, fill_value=0, **arguments)
+
+    def ones(self, name: str, *, shape: Any, **arguments: Any) -> Array:
+        """Make an array of ones; no chunk is stored."""
+        return self.empty(name, shape=shape, fill_value=1, **arguments)
+
+    def full(self, name: str, *, shape: Any, fill_value: Any, **arguments: Any) -> Array:
+        """Make an array of one value, by default of its dtype; no chunk is stored."""
+        dtype = arguments.pop("dtype", np.asarray(fill_value).dtype)
+        return self.empty(name, shape=shape, dtype=dtype, fill_value=fill_value, **arguments)
+
+    def empty_like(self, name: str, *, data: Any, **arguments: Any) -> Array:
+        """Make an array laid out like another one, with its fill value."""
+        changes = {"zarr_format": self._metadata.zarr_format, **arguments}
+        return self.create_array(name, **layout_like(data, **changes))
+
+    def zeros_like(self, name: str, *, data: Any, **arguments: Any) -> Array:
+        """Make an array of zeros laid out like another one."""
+        return self.empty_like(name, data=data, fill_value=0, **arguments)
+
+    def ones_like(self, name: str, *, data: Any, **arguments: Any) -> Array:
+        """Make an array of ones laid out like another one."""
+        return self.empty_like(name, data=data, fill_value=1, **arguments)
+
+    def full_like(self, name: str, *, data: Any, fill_value: Any, **arguments: Any) -> Array:
+        """Make an array of one value laid out like another one."""
+        return self.empty_like(name, data=data, fill_value=fill_value, **arguments)
+
     def move(self, source: str, dest: str) -> None:
         """Give a member, and all below it, another path below this group.
 
@@ -301,10 +316,6 @@ class Group:
         documents.check_open_for_writing(self.read_only, repr(self))
         old, new = (join(self._path, normalize_path(path)) for path in (source, dest))
         documents.move_node(self._store, old, new)
-
-    def tree(self) -> str:
-        """Draw all members, at any depth, as text."""
-        return "\n".join([self.name, *_tree_lines(self, "")])
 
     def __delitem__(self, path: str) -> None:
         documents.check_open_for_writing(self.read_only, repr(self))
@@ -329,7 +340,7 @@ class Group:
         ]
 
     @property
-    def info(self) -> str:
+    def info(self) -> Text:
         """What the group is, in a few lines."""
         return as_text("Group", self._facts())
 
@@ -365,15 +376,3 @@ def create_group(
     metadata = GroupMetadata(zarr_format, plain_attributes(attributes))
     documents.make_node(store, path, metadata, overwrite=overwrite)
     return Group(store, path, metadata, options=options)
-
-
-def _tree_lines(group: Group, indent: str) -> Iterator[str]:
-    members = list(group.members())
-    for i, (name, member) in enumerate(members):
-        last = i == len(members) - 1
-        what = (
-            f" {member.shape} {member.metadata.data_type.name}" if isinstance(member, Array) else ""
-        )
-        yield f"{indent}{'└── ' if last else '├── '}{name}{what}"
-        if isinstance(member, Group):
-            yield from _tree_lines(member, indent + ("    " if last else "│   "))

@@ -202,15 +202,18 @@ def _shard_shape(
     shards: Any, shape: Shape, chunk_shape: Shape, data_type: dtypes.DataType
 ) -> Shape:
     """Give the shape of a shard, a multiple of the chunk along each axis."""
-    if isinstance(shards, str) and shards == "auto":
-        whole = automatic_chunks(shape, data_type.dtype.itemsize, target_bytes=_SHARD_BYTES)
+    if isinstance(shards, str):
+        target = _SHARD_BYTES if shards == "auto" else parse_bytes(shards)
+        whole = automatic_chunks(shape, data_type.dtype.itemsize, target_bytes=target)
         return tuple(
             max(1, round(n / chunk)) * chunk for n, chunk in zip(whole, chunk_shape, strict=True)
         )
     if isinstance(shards, (int, np.integer)) and not isinstance(shards, bool):
         shards = (shards,) * len(shape)
-    if isinstance(shards, (str, bool)):
-        raise InvalidArgumentError(f'shards must be integers, "auto" or None, got {shards!r}')
+    if isinstance(shards, bool):
+        raise InvalidArgumentError(
+            f'shards must be integers, a size such as "64MB", "auto" or None, got {shards!r}'
+        )
     shard_shape = extents("shards", shards, least=1)
     if len(shard_shape) != len(chunk_shape) or any(
         shard % chunk for shard, chunk in zip(shard_shape, chunk_shape, strict=True)
@@ -288,6 +291,10 @@ def _chunk_shape(chunks: Any, shape: Shape, data_type: dtypes.DataType) -> Shape
         return automatic_chunks(shape, data_type.dtype.itemsize, target_bytes=target)
     if isinstance(chunks, (int, np.integer)):
         chunks = (chunks,) * len(shape)
+    if isinstance(chunks, Sequence) and len(chunks) == len(shape):
+        # As in zarr-python, the whole axis.
+        pairs = zip(chunks, shape, strict=True)
+        chunks = tuple(max(1, n) if size in (None, -1) else size for size, n in pairs)
     chunk_shape = extents("chunks", chunks, least=1)
     if len(chunk_shape) != len(shape):
         raise InvalidArgumentError(

@@ -10,21 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from chunkstore.api import create_array, create_group, open
+from chunkstore.api import create_array, create_group, open, renamed
 from chunkstore.array import Array
-from chunkstore.copying import copy_node, layout_of
+from chunkstore.copying import copy_node
 from chunkstore.errors import InvalidArgumentError
 from chunkstore.group import Group
 from chunkstore.keys import normalize_path
 from chunkstore.options import Options
 from chunkstore.stores.resolve import resolve
+from chunkstore.translating import layout_like
 from chunkstore.verifying import Verification, verify_node
 
 __all__ = [
     "array",
     "copy",
+    "create",
     "empty",
     "empty_like",
+    "from_array",
     "full",
     "full_like",
     "load",
@@ -46,7 +49,7 @@ def array(data: Any, store: Any = None, **arguments: Any) -> Array:
     >>> array([1, 2, 3])[1:]
     array([2, 3])
     """
-    return create_array(store, data=np.asarray(data), **arguments)
+    return create_array(store, data=np.asarray(data), **renamed(arguments))
 
 
 def full(shape: Any, fill_value: Any, *, store: Any = None, **arguments: Any) -> Array:
@@ -55,46 +58,71 @@ def full(shape: Any, fill_value: Any, *, store: Any = None, **arguments: Any) ->
     The dtype is that of the value by default. Further arguments as in `create_array`.
     """
     arguments.setdefault("dtype", np.asarray(fill_value).dtype)
-    return create_array(store, shape=shape, fill_value=fill_value, **arguments)
+    return create_array(store, shape=shape, fill_value=fill_value, **renamed(arguments))
 
 
 def zeros(shape: Any, *, dtype: Any = "float64", store: Any = None, **arguments: Any) -> Array:
     """Make an array of zeros; no chunk is stored. Further arguments as in `create_array`."""
-    return create_array(store, shape=shape, dtype=dtype, fill_value=0, **arguments)
+    return empty(shape, dtype=dtype, store=store, fill_value=0, **arguments)
 
 
 def ones(shape: Any, *, dtype: Any = "float64", store: Any = None, **arguments: Any) -> Array:
     """Make an array of ones; no chunk is stored. Further arguments as in `create_array`."""
-    return create_array(store, shape=shape, dtype=dtype, fill_value=1, **arguments)
+    return empty(shape, dtype=dtype, store=store, fill_value=1, **arguments)
 
 
 def empty(shape: Any, *, dtype: Any = "float64", store: Any = None, **arguments: Any) -> Array:
-    """Make an array that reads as the fill value until it is written."""
-    return create_array(store, shape=shape, dtype=dtype, **arguments)
+    """Make an array that reads as the fill value until it is written.
+
+    Further arguments as in `create_array`; the older names of some are taken too, as everywhere
+    in this family of functions: ``path``, ``compressor`` and ``dimension_separator``.
+    """
+    return create_array(store, shape=shape, dtype=dtype, **renamed(arguments))
 
 
-def open_like(source: Array, store: Any = None, **arguments: Any) -> Array:
-    """Make an empty array laid out like another; arguments change what they name."""
-    zarr_format = arguments.get("zarr_format")
-    return create_array(store, **{**layout_of(source, zarr_format=zarr_format), **arguments})
+create = empty
+"""The name of `empty` in zarr-python 2."""
 
 
-def zeros_like(source: Array, store: Any = None, **arguments: Any) -> Array:
+def from_array(store: Any, *, data: Any, name: str | None = None, **layout: Any) -> Array:
+    """Copy an array, stored or in memory, to a store; `layout` as in `copy`.
+
+    Examples
+    --------
+    >>> from_array(None, data=[1, 2, 3, 4], chunks=2).chunks
+    (2,)
+    """
+    if isinstance(data, Array):
+        copied = copy(data, store, path=name, **layout)
+        assert isinstance(copied, Array)
+        return copied
+    return create_array(store, name=name, data=np.asarray(data), **layout)
+
+
+def open_like(source: Any, store: Any = None, **arguments: Any) -> Array:
+    """Make an empty array laid out like another; arguments change what they name.
+
+    `source` may also be an array of numpy, or what becomes one; then shape and dtype are its.
+    """
+    return create_array(store, **layout_like(source, **renamed(arguments)))
+
+
+def zeros_like(source: Any, store: Any = None, **arguments: Any) -> Array:
     """Make an array of zeros laid out like another."""
     return open_like(source, store, fill_value=0, **arguments)
 
 
-def ones_like(source: Array, store: Any = None, **arguments: Any) -> Array:
+def ones_like(source: Any, store: Any = None, **arguments: Any) -> Array:
     """Make an array of ones laid out like another."""
     return open_like(source, store, fill_value=1, **arguments)
 
 
-def full_like(source: Array, fill_value: Any, store: Any = None, **arguments: Any) -> Array:
+def full_like(source: Any, fill_value: Any, store: Any = None, **arguments: Any) -> Array:
     """Make an array of one value laid out like another."""
     return open_like(source, store, fill_value=fill_value, **arguments)
 
 
-def empty_like(source: Array, store: Any = None, **arguments: Any) -> Array:
+def empty_like(source: Any, store: Any = None, **arguments: Any) -> Array:
     """Make an array laid out like another, with its fill value."""
     return open_like(source, store, **arguments)
 
@@ -215,6 +243,7 @@ def verify(
 
     Examples
     --------
+    >>> import numpy as np
     >>> store = {}
     >>> _ = array(np.arange(6), store, chunks=3)
     >>> bool(verify(store))

@@ -21,11 +21,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from chunkstore.codecs import table
 from chunkstore.codecs.base import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, Codec
 from chunkstore.codecs.bytes import BytesCodec
 from chunkstore.codecs.chain import FilterChain
 from chunkstore.codecs.zfpy import ZfpyCodec
+from chunkstore.description import Description
+from chunkstore.dtypes import from_numpy
 from chunkstore.errors import CodecError, InvalidArgumentError
 from chunkstore.layout import array_metadata
 from chunkstore.metadata.model import ArrayMetadata
@@ -33,10 +37,64 @@ from chunkstore.metadata.v2 import OBJECT_FILTERS
 from chunkstore.pipeline import Pipeline
 from chunkstore.sharding import pipeline_problems
 
-__all__ = ["codec_arguments"]
+__all__ = ["codec_arguments", "layout_like"]
 
 _OF_NUMBERS = ("numcodecs.pcodec", "numcodecs.zfpy")
 """Serializers that both formats know, version 2 as a filter or the compressor."""
+
+
+def layout_like(source: Any, **changes: Any) -> dict[str, Any]:
+    """Give the arguments of `create_array` that make an array laid out like another.
+
+    Parameters
+    ----------
+    source : Array or array-like
+        Of what is no `Array`, shape and dtype count.
+    **changes
+        Arguments that shall be others. Where it is the data type, codecs and fill value are
+        chosen anew; in another format, codecs are said in its words.
+    """
+    if not isinstance(source, Description):
+        values = np.asarray(source)
+        return {"shape": values.shape, "dtype": values.dtype, **changes}
+    layout = _layout_of(source, changes.get("zarr_format"))
+    if "dtype" in changes and from_numpy(changes["dtype"]) != source.metadata.data_type:
+        for name in ("filters", "serializer", "compressors", "fill_value"):
+            del layout[name]
+    return {**layout, **changes}
+
+
+def _layout_of(source: Description, zarr_format: int | None) -> dict[str, Any]:
+    metadata = source.metadata
+    target = zarr_format or metadata.zarr_format
+    same = target == metadata.zarr_format
+    uniform = metadata.grid.uniform_shape is not None
+    shards = source.shards if uniform or source.shards is None else metadata.grid
+    attributes = dict(metadata.attributes)
+    names = metadata.dimension_names
+    if target == 3 and not same and _names_axes(attributes.get("_ARRAY_DIMENSIONS"), source.ndim):
+        names = tuple(attributes.pop("_ARRAY_DIMENSIONS"))
+    elif target == 2 and names is not None:
+        # Version 2 has no names; this attribute is how xarray keeps them there.
+        attributes["_ARRAY_DIMENSIONS"] = list(names)
+        names = None
+    return {
+        "shape": source.shape,
+        "chunks": source.chunks if uniform or source.shards else metadata.grid,
+        "shards": shards if target == 3 else None,
+        **codec_arguments(metadata, source.engine.chunk_pipeline, zarr_format=target),
+        "fill_value": ... if target == 2 and metadata.fill_value is None else metadata.fill_value,
+        "zarr_format": target,
+        "chunk_key_encoding": metadata.key_encoding if same else None,
+        "attributes": attributes,
+        "dimension_names": names,
+    }
+
+
+def _names_axes(value: Any, ndim: int) -> bool:
+    """Whether an attribute is what xarray writes: a name, or nothing, for each axis."""
+    is_list = isinstance(value, list) and len(value) == ndim
+    return is_list and all(name is None or isinstance(name, str) for name in value)
 
 
 class Parts(NamedTuple):

@@ -217,3 +217,55 @@ def test_consolidated_members_ask_the_store_for_nothing() -> None:
     assert not plain.is_consolidated
     with pytest.raises(InvalidArgumentError, match="use_consolidated=True"):
         list(plain.consolidated_members())
+
+
+def test_members_at_any_depth(root: cs.Group) -> None:
+    """Members can be had down to a depth, each group before what is in it."""
+    assert [path for path, _ in root.members(max_depth=None)] == [
+        "empty", "levels", "levels/high", "levels/high/er", "levels/v", "u",
+    ]  # fmt: skip
+    assert [path for path, _ in root.members(1)][2:4] == ["levels/high", "levels/v"]
+    assert [root.nmembers(depth) for depth in (0, 1, 2, None)] == [3, 5, 6, 6]
+    assert next(node.path for _, node in root["levels"].members(None)) == "levels/high"
+    assert [node.name for node in root.array_values()] == ["/u"]
+    assert [node.name for node in root.group_values()] == ["/empty", "/levels"]
+    for depth in (-1, True, 1.5):
+        with pytest.raises(InvalidArgumentError, match="max_depth"):
+            root.members(depth)  # type: ignore[arg-type]
+
+
+def test_tree_of_some_levels(root: cs.Group) -> None:
+    """A tree is drawn down to a level, and shown as it reads."""
+    lines = root.tree(level=1).splitlines()
+    assert [line.split()[-1] for line in lines[:3]] == ["/", "empty", "levels"]
+    assert len(lines) == 4
+    assert root.tree(level=None) == root.tree()
+    assert repr(root.tree()) == root.tree()
+    assert repr(root.info) == root.info
+
+
+def test_arrays_of_one_value(root: cs.Group) -> None:
+    """Arrays are made in a group as at the door, and like others, stored or in memory."""
+    assert root.zeros("z", shape=3)[...].tolist() == [0, 0, 0]
+    assert root.ones("o", shape=(2,), dtype="i2").dtype == "i2"
+    assert root.full("f", shape=2, fill_value=7).dtype == np.asarray(7).dtype
+    assert root.empty("e", shape=2, chunks=1).chunks == (1,)
+    assert root.zeros_like("zl", data=root["u"]).chunks == root["u"].chunks
+    like = root.full_like("fl", data=np.zeros((2, 3), "i4"), fill_value=4)
+    assert like[...].tolist() == [[4] * 3] * 2
+    assert like.metadata.zarr_format == root.metadata.zarr_format
+    assert root.ones_like("ol", data=root["u"], dtype="i8").dtype == "i8"
+    assert root.empty_like("el", data=root["levels/v"]).shape == (6,)
+
+
+def test_members_of_a_kind(root: cs.Group) -> None:
+    """A member that must be an array or a group is one, or the error says what it is."""
+    assert root.get_array("u").shape == (3, 4)
+    assert root.get_group("levels").path == "levels"
+    with pytest.raises(TypeError):
+        root.get_array("levels")
+    with pytest.raises(TypeError):
+        root.get_group("u")
+    with pytest.raises(NodeNotFoundError):
+        root.get_array("nothing")
+    assert [group.path for group in root.require_groups("empty", "new/er")] == ["empty", "new/er"]

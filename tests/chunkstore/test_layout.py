@@ -67,6 +67,9 @@ def test_no_shapes(shape: Any) -> None:
         (False, (4, 6)),
         ("auto", (4, 6)),
         (True, (4, 6)),
+        (-1, (4, 6)),
+        ((2, -1), (2, 6)),
+        ([None, 3], (4, 3)),
         ("48B", (4, 3)),
     ],
 )
@@ -75,7 +78,9 @@ def test_spellings_of_chunks(chunks: Any, expected: tuple[int, ...]) -> None:
     assert laid_out(chunks=chunks).grid.uniform_shape == expected
 
 
-@pytest.mark.parametrize("chunks", [0, -1, (2,), (2, 3, 4), (2, 0), (2, 1.5), "many", (True, 2)])
+@pytest.mark.parametrize(
+    "chunks", [0, -2, (2,), (2, 3, 4), (2, 0), (-2, 2), (2, 1.5), "many", (True, 2)]
+)
 def test_no_chunks(chunks: Any) -> None:
     """Chunks that cannot be cells of the array are refused."""
     with pytest.raises(InvalidArgumentError):
