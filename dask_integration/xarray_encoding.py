@@ -178,7 +178,8 @@ def _compact(
 # -- writing ------------------------------------------------------------------------------------
 
 
-_PACKING = ("_FillValue", "add_offset", "missing_value", "scale_factor")
+_MISSING = ("_FillValue", "missing_value")
+_PACKING = (*_MISSING, "add_offset", "scale_factor")
 """Entries of an encoding that say how other numbers are turned into those of its dtype."""
 
 
@@ -214,8 +215,8 @@ def _is_plain(dtype: np.dtype[Any]) -> bool:
 def checked_range(variable: xr.Variable, name: Hashable) -> xr.Variable:
     """Give a variable that refuses, when its values are there, what its packed dtype cannot hold.
 
-    Values that lie outside would wrap around when they are cast. Of a dask array each block is
-    checked in the task that computes it.
+    Values that lie outside would wrap around when they are cast, and NaN become any number. Of a
+    dask array each block is checked in the task that computes it.
 
     Raises
     ------
@@ -236,7 +237,11 @@ def checked_range(variable: xr.Variable, name: Hashable) -> xr.Variable:
     # Values are rounded to the nearest number, and the outermost may be half a step off.
     step = abs(scale) / 2
     check = partial(
-        _refuse_outside, low=ends[0] - step, high=ends[1] + step, what=f"{name!r} as {packed}"
+        _refuse_outside,
+        low=ends[0] - step,
+        high=ends[1] + step,
+        has_missing=any(variable.encoding.get(m) is not None for m in _MISSING),
+        what=f"{name!r} as {packed}",
     )
     if variable.chunks is None:
         check(variable.values)
@@ -247,9 +252,14 @@ def checked_range(variable: xr.Variable, name: Hashable) -> xr.Variable:
 
 
 def _refuse_outside(
-    values: np.ndarray[Any, Any], *, low: float, high: float, what: str
+    values: np.ndarray[Any, Any], *, low: float, high: float, has_missing: bool, what: str
 ) -> np.ndarray[Any, Any]:
     if values.size:
+        if not has_missing and values.dtype.kind == "f" and np.isnan(values).any():
+            raise ValueError(
+                f"cannot store variable {what}: it has NaN, and no _FillValue to stand for it. "
+                f"Give one in `encoding`, or drop the variable's encoding with .drop_encoding()"
+            )
         least, most = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
         if least < low or most > high:
             raise ValueError(

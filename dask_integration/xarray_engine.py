@@ -215,13 +215,9 @@ def open_stores(
         raise ValueError(f"mode must be one of {_MODES} to read a dataset, got {mode!r}")
     if not getattr(store, "supports_consolidated_metadata", True):
         consolidated = False
-    found = _open_group(
-        store,
-        (group or "").strip("/"),
-        consolidated=consolidated,
-        storage_options=storage_options,
-        zarr_format=zarr_format,
-    )
+    place = cs.open_store(store, read_only=True, storage_options=storage_options)
+    path = (group or "").strip("/")
+    found = _open_group(place, path, consolidated=consolidated, zarr_format=zarr_format)
     walk = _consolidated_tree if found.is_consolidated else _listed_tree
     left_out = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
     stores = {}

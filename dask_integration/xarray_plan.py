@@ -34,13 +34,12 @@ __all__ = ["GroupPlan", "VariablePlan", "Write", "plan_group"]
 class Write:
     """What a write was asked for; the fields mean what they mean in `to_store`."""
 
-    store: Any
+    store: cs.Store
     mode: str
     region: Any = None
     append_dim: Hashable | None = None
     align: Literal["auto", "error"] = "error"
     zarr_format: Literal[2, 3] | None = None
-    storage_options: Mapping[str, Any] | None = None
     write_empty_chunks: bool | None = None
 
 
@@ -105,6 +104,10 @@ class GroupPlan:
     attributes: Mapping[str, Any] | None
     variables: tuple[VariablePlan, ...]
     group: cs.Group | None
+
+    def path_of(self, variable: VariablePlan) -> str:
+        """Give the path of a variable's array in the store."""
+        return f"{self.path}/{variable.name}".strip("/")
 
 
 def plan_group(
@@ -219,7 +222,6 @@ def _existing(write: Write, path: str) -> cs.Group | None:
             mode="r+",
             zarr_format=write.zarr_format,
             use_consolidated=False,
-            storage_options=write.storage_options,
         )
     except NodeNotFoundError:
         if write.mode == "r+" or write.append_dim is not None or write.region is not None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, cast
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.delayed import Delayed, delayed
@@ -25,6 +26,7 @@ import chunkstore as cs
 from chunkstore.errors import NodeNotFoundError
 from dask_integration.io import to_store as dask_to_store
 from dask_integration.layers import gather
+from dask_integration.ledger import NEW, Ledger
 from dask_integration.receipts import Receipt, StoreReport, checksum, merge_receipts
 from dask_integration.xarray_plan import GroupPlan, VariablePlan, Write, plan_group
 from dask_integration.xarray_regions import resolved_mode
@@ -48,6 +50,7 @@ def to_store(
     region: Mapping[Hashable, slice | Literal["auto"]] | Literal["auto"] | None = None,
     append_dim: Hashable | None = None,
     compute: bool = True,
+    resume: bool = False,
     consolidated: bool | None = None,
     align: Literal["auto", "error"] = "error",
     zarr_format: Literal[2, 3] | None = None,
@@ -85,6 +88,10 @@ def to_store(
         Run the job. False makes arrays, writes metadata and what is in memory, and gives the rest
         as a Delayed; until it has run, and with regions written on their own if it never does,
         elements read as the fill value.
+    resume : bool
+        Go on with a write of the same dataset that was interrupted, in whatever way: blocks that
+        the ledgers in the store say are finished are left out. Where none was begun, begin one.
+        All variables are written block by block then. See `dask_integration.to_store`.
     consolidated : bool, optional
         Whether to consolidate the store's metadata at the end; by default in all modes but "r+".
     align : {"error", "auto"}
@@ -99,7 +106,7 @@ def to_store(
     storage_options : mapping, optional
         For a URL of a remote store alone.
     **job
-        Of the job: `retries`, `verify`, `memory`, as in `dask_integration.to_store`.
+        Of the job: `retries`, `verify`, `memory`, `token`, as in `dask_integration.to_store`.
 
     Returns
     -------
@@ -136,16 +143,21 @@ def to_store(
     >>> sorted(reports), cs.open_array(store, path="temp", mode="r").shape
     (['temp', 'time'], (4,))
     """
+    consolidates = getattr(store, "supports_consolidated_metadata", True)
     write = Write(
-        store=store,
+        store=cs.open_store(store, storage_options=storage_options),
         mode=resolved_mode(mode, append_dim=append_dim, region=region),
         region=region,
         append_dim=append_dim,
         align=align,
         zarr_format=zarr_format,
-        storage_options=storage_options,
         write_empty_chunks=write_empty_chunks,
     )
+    if resume and (append_dim is not None or not compute):
+        raise ValueError(
+            "cannot resume an append, of which an interrupted one leaves nothing, nor with "
+            "compute=False. Leave `resume` out"
+        )
     datasets = _datasets(data, write_inherited_coords)
     encodings = _encodings(data, encoding or {}, datasets)
     root = (group or "").strip("/")
@@ -158,14 +170,13 @@ def to_store(
         for part in plan.variables:
             if part.array is not None and part.in_blocks:
                 refuse_rewritten(part.variable, part.array)
-    if write.mode == "w":
-        found = _found(write, root)
-        if found is not None:
-            refuse_replaced(datasets.values(), found.store, root)
+    goes_on = resume and any(_is_unfinished(write.store, name) for name in _new_names(plans))
+    if write.mode == "w" and not goes_on:
+        refuse_replaced(datasets.values(), write.store, root)
     # Mode "r+" changes no document.
-    consolidate = consolidated is not False and write.mode != "r+"
-    consolidate &= getattr(store, "supports_consolidated_metadata", True)
-    return _Run(write, plans, consolidate, job).run(compute=compute)
+    consolidate = consolidated is not False and write.mode != "r+" and consolidates
+    run = _Run(write, plans, consolidate, {**job, "resume": resume}, goes_on=goes_on)
+    return run.run(compute=compute)
 
 
 def write_region(
@@ -251,11 +262,16 @@ def _encodings(
     return by_path
 
 
-def _found(write: Write, path: str) -> cs.Array | cs.Group | None:
-    try:
-        return cs.open(write.store, path=path, mode="r", storage_options=write.storage_options)
-    except NodeNotFoundError:
-        return None
+def _new_names(plans: list[GroupPlan]) -> list[str]:
+    """Give the paths of all arrays that are to be made."""
+    return [
+        plan.path_of(part) for plan in plans for part in plan.variables if part.layout is not None
+    ]
+
+
+def _is_unfinished(store: cs.Store, path: str) -> bool:
+    """Whether a job that was to make an array was interrupted."""
+    return Ledger.find(store, path, NEW) is not None
 
 
 # --- writing it ----------------------------------------------------------------------------------
@@ -269,6 +285,7 @@ class _Run:
     plans: list[GroupPlan]
     consolidate: bool
     job: Mapping[str, Any]
+    goes_on: bool = False
     reports: Reports = field(default_factory=dict)
     new: list[cs.Array] = field(default_factory=list)
     grown: list[tuple[cs.Array, tuple[int, ...]]] = field(default_factory=list)
@@ -278,11 +295,13 @@ class _Run:
         blocks: dict[str, tuple[VariablePlan, cs.Array | None]] = {}
         for plan, group in zip(self.plans, groups, strict=True):
             for part in plan.variables:
-                name = f"{plan.path}/{part.name}".strip("/")
+                name = plan.path_of(part)
+                # What is to be resumed is in the job's ledger, and so part of the job.
+                in_job = part.in_blocks or (self.job["resume"] and part.variable.size > 0)
                 # The job makes its own new arrays, unless they are to exist before it runs.
-                own = part.in_blocks and compute and part.layout is not None
+                own = in_job and compute and part.layout is not None
                 array = None if own else self._array(part, group, pending=compute)
-                if part.in_blocks:
+                if in_job:
                     blocks[name] = (part, array)
                 elif array is not None:
                     self.reports[name] = _write(array, part)
@@ -290,7 +309,7 @@ class _Run:
         written = self._job(blocks, store, compute=compute)
         if compute:
             self.reports |= written or {}
-        self._finish()
+        self._finish(groups)
         if self.consolidate:
             cs.consolidate_metadata(store, zarr_format=self.plans[0].zarr_format)
         if compute:
@@ -302,27 +321,27 @@ class _Run:
         """Open the groups, or make them; from here on things are touched."""
         found: list[cs.Group] = []
         for plan in self.plans:
-            if plan.group is not None:
-                found.append(plan.group)
-                continue
-            # The first one holds all others: with it everything is replaced.
-            first = not found
-            found.append(
-                cs.create_group(
-                    self.write.store if first else found[0].store,
+            group = plan.group
+            if group is None and self.goes_on:
+                group = _group_at(self.write.store, plan.path)
+            if group is None:
+                group = cs.create_group(
+                    self.write.store,
                     path=plan.path,
                     zarr_format=plan.zarr_format,
                     attributes=plan.attributes,
-                    overwrite=self.write.mode == "w" and first,
-                    storage_options=self.write.storage_options if first else None,
+                    # The first one holds all others: with it everything is replaced.
+                    overwrite=self.write.mode == "w" and not found and not self.goes_on,
                 )
-            )
+            found.append(group)
         return found
 
     def _array(self, part: VariablePlan, group: cs.Group, *, pending: bool) -> cs.Array:
         """Give the array of a variable open for writing."""
         if part.array is None:
-            array = group.create_array(part.name, pending=pending, **(part.layout or {}))
+            array = group.create_array(
+                part.name, pending=pending, overwrite=self.goes_on, **(part.layout or {})
+            )
             self.new.append(array)
             return array
         if not part.grows:
@@ -352,21 +371,34 @@ class _Run:
             for argument, value in (part.layout or {}).items():
                 if argument not in ("shape", "dtype"):
                     arguments.setdefault(argument, {})[name] = value
-        arrays = {name: part.variable.data for name, (part, _) in blocks.items()}
+        arrays = {name: _as_blocks(part.variable) for name, (part, _) in blocks.items()}
         return dask_to_store(
             arrays, compute=compute, align=self.write.align, **arguments, **self.job
         )
 
-    def _finish(self) -> None:
+    def _finish(self, groups: list[cs.Group]) -> None:
         """Let readers see it: new arrays, new shapes, attributes."""
         for array in self.new:
             array.publish()
         for array, shape in self.grown:
             array.resize(shape, written=True)
-        for plan in self.plans:
-            old, new = plan.group, plan.attributes
-            if old is not None and new is not None and old.attrs.asdict() != dict(new):
-                old.attrs.put(new)
+        for plan, group in zip(self.plans, groups, strict=True):
+            new = plan.attributes
+            if new is not None and group.attrs.asdict() != dict(new):
+                group.attrs.put(new)
+
+
+def _group_at(store: cs.Store, path: str) -> cs.Group | None:
+    """Open the group that an interrupted write made, if it came so far."""
+    try:
+        return cs.open_group(store, path=path, mode="r+", use_consolidated=False)
+    except NodeNotFoundError:
+        return None
+
+
+def _as_blocks(variable: xr.Variable) -> da.Array:
+    """Give a variable as a dask array; one in memory as a single block."""
+    return cast(da.Array, variable.data if variable.chunks else da.from_array(variable.values, -1))
 
 
 def _write(array: cs.Array, part: VariablePlan) -> StoreReport:

@@ -421,6 +421,63 @@ def test_failed_write_shows_no_variable() -> None:
     assert_identical(xr.load_dataset(store, engine="chunkstore"), good.compute())
 
 
+COMPUTED: list[int] = []
+"""The first value of each block that was computed."""
+
+BROKEN: set[int] = set()
+"""First values of blocks that cannot be computed now."""
+
+
+def recorded(values: Any) -> Any:
+    if values.size and values.dtype != bool:
+        if int(values.flat[0]) in BROKEN:
+            raise RuntimeError("this part is out of order for a while")
+        COMPUTED.append(int(values.flat[0]))
+    return values
+
+
+@pytest.mark.parametrize("mode", ["w", "w-"])
+def test_interrupted_writes_go_on(mode: Any) -> None:
+    """A resumed write computes what is missing, and nothing again that the ledger has."""
+    x = da.arange(24, chunks=4).map_blocks(recorded, meta=np.array((), dtype="i8"))
+    ds = xr.Dataset({"a": ("x", x), "n": ("x", np.arange(24.0)), "s": 1}, {"x": np.arange(24)})
+    store = cs.MemoryStore()
+    if mode == "w":
+        to_store(SMALL, store)
+    BROKEN.add(16)
+    with dask.config.set(scheduler="synchronous"):
+        with pytest.raises(RuntimeError, match="out of order"):
+            to_store(ds, store, mode, resume=True)
+        first = set(COMPUTED)
+        BROKEN.clear()
+        COMPUTED.clear()
+        reports = to_store(ds, store, mode, resume=True)
+    assert first
+    assert first | set(COMPUTED) == {0, 4, 8, 12, 16, 20}
+    assert 16 in COMPUTED
+    assert sorted(reports) == ["a", "n", "s", "x"]
+    COMPUTED.clear()
+    assert_identical(xr.load_dataset(store, engine="chunkstore"), ds.compute())
+    COMPUTED.clear()
+
+
+def test_only_what_was_begun_is_resumed() -> None:
+    """Where nothing was begun a resumed write begins, and never on top of a whole dataset."""
+    store = cs.MemoryStore()
+    to_store(SMALL.chunk(x=3), store, resume=True)
+    assert_identical(xr.load_dataset(store, engine="chunkstore"), SMALL)
+    before = values_of(store)
+    with pytest.raises(NodeExistsError):
+        to_store(SMALL.chunk(x=3), store, resume=True)
+    with pytest.raises(ValueError, match="cannot resume an append"):
+        to_store(SMALL, store, append_dim="x", resume=True)
+    with pytest.raises(ValueError, match="cannot resume"):
+        to_store(SMALL, store, "w", compute=False, resume=True)
+    assert values_of(store) == before
+    to_store(SMALL.chunk(x=2), store, "w", resume=True)
+    assert_identical(xr.load_dataset(store, engine="chunkstore"), SMALL)
+
+
 @pytest.mark.parametrize(
     "read",
     [
