@@ -229,7 +229,7 @@ class Array(Description):
             change = resizing.publish if written else resizing.resize
             self._use(change(self._engine, new))
 
-    def grown(self, shape: int | Sequence[int]) -> Array:
+    def grown(self, shape: int | Sequence[int], *, keep: bool = False) -> Array:
         """Give a handle for writing what the array will hold when it has grown to a shape.
 
         Readers see the old extent until ``resize(shape, written=True)`` is called on this handle:
@@ -239,6 +239,9 @@ class Array(Description):
         ----------
         shape : int or tuple of int
             The new extent along each axis, none smaller than now.
+        keep : bool
+            Keep what is stored beyond the old extent: a job that was interrupted has written it,
+            through a handle like this, and is gone on with.
 
         Notes
         -----
@@ -260,7 +263,7 @@ class Array(Description):
         documents.check_open_for_writing(self.read_only, repr(self))
         new = extents("shape", shape, least=0)
         with self.store.lock("node", self.path):
-            engine = resizing.prepared(self._engine, new)
+            engine = resizing.prepared(self._engine, new, keep=keep)
         return Array(engine, read_only=self._read_only)
 
     def append(self, data: Any, axis: int = 0) -> Shape:

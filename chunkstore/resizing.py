@@ -79,7 +79,7 @@ def append(engine: Engine, data: NDArray, axis: int) -> ArrayMetadata:
     return publish(engine, shape)
 
 
-def prepared(engine: Engine, shape: Shape) -> Engine:
+def prepared(engine: Engine, shape: Shape, *, keep: bool) -> Engine:
     """Make room for what comes in when an array grows; gives the engine to write it with."""
     old = engine.metadata.shape
     if len(shape) != len(old) or any(map(operator.lt, shape, old)):
@@ -88,8 +88,9 @@ def prepared(engine: Engine, shape: Shape) -> Engine:
             f"number of axes, and none of them gets shorter"
         )
     _check_current(engine, shape)
-    _clear_padding(engine)
-    _delete_strays(engine)
+    if not keep:
+        _clear_padding(engine)
+        _delete_strays(engine)
     return _with_shape(engine, shape)
 
 

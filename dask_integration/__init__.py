@@ -31,7 +31,7 @@ except ImportError as _error:
 
 else:
     from dask_integration.explain import Explanation, explain
-    from dask_integration.io import from_store, is_complete, to_store
+    from dask_integration.io import append, from_store, is_complete, to_store
     from dask_integration.receipts import StoreReport
     from dask_integration.rechunk import RechunkJob, RechunkReport, rechunk
     from dask_integration.rechunk_plan import RechunkPlan
@@ -46,6 +46,7 @@ __all__ = [
     "RechunkPlan",
     "RechunkReport",
     "StoreReport",
+    "append",
     "explain",
     "from_store",
     "is_complete",

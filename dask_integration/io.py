@@ -1,4 +1,4 @@
-"""From dask arrays to a store: `to_store`, `write_region`, `is_complete`.
+"""From dask arrays to a store: `to_store`, `append`, `is_complete`.
 
 Floor 4. Each block is written by one task, whole write units at a time, so no two tasks touch the
 same unit. A job that reads, computes and writes is one task a block::
@@ -14,8 +14,9 @@ task does (``writing``); how a job is begun and ended (``job``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import dask.array as da
 from dask.utils import parse_bytes
@@ -24,12 +25,18 @@ import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError, NodeNotFoundError
 from dask_integration.job import begin_job
 from dask_integration.layers import FusingDelayed
-from dask_integration.ledger import NEW, unfinished_jobs
+from dask_integration.ledger import APPEND, NEW, Ledger, unfinished_jobs
 from dask_integration.reading import from_store
 from dask_integration.receipts import StoreReport
-from dask_integration.targets import Align, plan_target, refuse_shared_places, refuse_sources
+from dask_integration.targets import (
+    Align,
+    plan_append,
+    plan_target,
+    refuse_shared_places,
+    refuse_sources,
+)
 
-__all__ = ["from_store", "is_complete", "to_store"]
+__all__ = ["append", "from_store", "is_complete", "to_store"]
 
 _MERGED_BYTES = 2**28
 """Size that blocks may be merged up to where no `memory` is given."""
@@ -194,6 +201,90 @@ def to_store(
         verify=verify,
     )
     return job.run() if compute else job.lazily()
+
+
+def append(
+    x: da.Array,
+    store: Any,
+    *,
+    path: str | None = None,
+    axis: int = 0,
+    align: Align = "auto",
+    resume: bool = False,
+    token: str | None = None,
+    overwrite: bool = False,
+    compute: bool = True,
+    retries: int = 3,
+    verify: bool = False,
+    memory: str | int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> StoreReport | FusingDelayed:
+    """Write a dask array behind the end of an axis of a stored one, which grows when all is there.
+
+    Parameters
+    ----------
+    x : dask.array.Array
+        Of the stored array's shape but along `axis`.
+    store : Store, str, Path or chunkstore.Array
+        Where the array is, or the array, open for writing.
+    path : str, optional
+        Path of the array in the store; the root by default.
+    axis : int
+        The axis that grows.
+    resume : bool
+        Go on with an append that was interrupted.
+    overwrite : bool
+        Begin anew although an append was interrupted, and discard what it wrote.
+    align, token, compute, retries, verify, memory
+        As in `to_store`.
+    storage_options : mapping, optional
+        For a URL of a remote store.
+
+    Returns
+    -------
+    StoreReport or dask.delayed.Delayed
+
+    Raises
+    ------
+    ConflictError
+        If another job is appending, or was interrupted; or if another writer has changed the
+        shape meanwhile.
+
+    Notes
+    -----
+    Readers see all of `x` or nothing of it. Other jobs may write regions of the array meanwhile:
+    a chunk that the old end cuts is changed by one task, in one step among all writers.
+
+    Examples
+    --------
+    >>> import chunkstore as cs
+    >>> import dask.array as da
+    >>> array = cs.create_array(None, data=[1, 2, 3], chunks=2)
+    >>> report = append(da.arange(4, 8, chunks=3), array)
+    >>> array.refresh()
+    >>> array[:]
+    array([1, 2, 3, 4, 5, 6, 7])
+    """
+    if isinstance(store, cs.Array):
+        array = store.with_options()
+        array.refresh()
+    else:
+        array = cs.open_array(store, path=path, mode="r+", storage_options=storage_options)
+    start = array.shape[axis] if -array.ndim <= axis < array.ndim else 0
+    found = Ledger.find(array.store, array.path, APPEND) if resume else None
+    if found is not None:
+        start = found[1]["region"][axis]
+    target = plan_append(x, array, axis=axis, start=start, align=align, max_bytes=_bytes(memory))
+    refuse_sources([target])
+    job = begin_job(
+        {"": replace(target, overwrite=overwrite)},
+        single=True,
+        resume=resume,
+        tokens={"": token},
+        retries=retries,
+        verify=verify,
+    )
+    return cast(StoreReport, job.run()) if compute else job.lazily()
 
 
 def _bytes(memory: str | int | None) -> int:

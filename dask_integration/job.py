@@ -31,7 +31,7 @@ from dask_integration.layers import (
     unique_token,
     write_layer,
 )
-from dask_integration.ledger import NEW, Finished, Ledger
+from dask_integration.ledger import APPEND, NEW, Finished, Ledger
 from dask_integration.receipts import StoreReport, Tally, merge_receipts
 from dask_integration.targets import Target
 from dask_integration.writing import BlockWriter, write_block
@@ -52,10 +52,14 @@ _DIFFERENCES = {
 
 @dataclass(frozen=True)
 class _Part:
-    """One array of a job: the array is open for writing, its ledger begun."""
+    """One array of a job: the array is open for writing, its ledger begun.
+
+    `handle` is what tasks write through; only where the array is to grow it is not `array`.
+    """
 
     target: Target
     array: cs.Array
+    handle: cs.Array
     ledger: Ledger
     finished: Finished
 
@@ -124,8 +128,16 @@ def _plan(target: Target, token: str | None) -> Plan:
         "values": name,
         "blocks": _digest([grid.extents, grid.sizes]),
         "region": list(target.starts),
-        "layout": _digest(repr(target.array.metadata.replace(attributes={}))),
+        "layout": _digest(repr(_final_metadata(target))),
     }
+
+
+def _final_metadata(target: Target) -> Any:
+    """Give the metadata of an array as it is when the job has ended, without attributes."""
+    metadata = target.array.metadata.replace(attributes={})
+    if target.grows_to is None:
+        return metadata
+    return metadata.replace(grid=metadata.grid.resized(target.grows_to))
 
 
 def _digest(value: Any) -> str:
@@ -135,6 +147,8 @@ def _digest(value: Any) -> str:
 def _job_name(target: Target) -> str:
     if target.is_new:
         return NEW
+    if target.grows_to is not None:
+        return APPEND
     return "region-" + _digest([target.starts, target.x.shape])[:12]
 
 
@@ -186,9 +200,33 @@ def _check_resumable(target: Target, found: _Found | None, *, is_known: bool) ->
         )
 
 
+def _appending(target: Target, plan: Plan, found: _Found | None) -> _Part:
+    """Open an array that is to grow; of jobs that append there is one at a time."""
+    grid, array = BlockGrid.of(target.x.chunks), target.array
+    assert target.grows_to is not None
+    if found is not None:
+        ledger, finished = found.ledger, found.ledger.finished(grid)
+    else:
+        before = Ledger.find(target.store, array.path, APPEND)
+        if before is not None and target.overwrite:
+            before[0].end()
+        try:
+            ledger = Ledger.begin(array, APPEND, plan, alone=True)
+        except ConflictError as error:
+            error.add_note("resume=True goes on with one that was interrupted, overwrite=True not")
+            raise
+        finished = Finished.none(grid)
+    if array.shape == target.grows_to:
+        # It has grown: what is not known to be written is written again, the same values.
+        return _Part(target, array, array, ledger, finished)
+    handle = array.grown(target.grows_to, keep=len(finished) > 0)
+    return _Part(target, array, handle, ledger, finished)
+
+
 def _opened(target: Target, plan: Plan, found: _Found | None, *, resume: bool) -> _Part:
+    if target.grows_to is not None:
+        return _appending(target, plan, found)
     grid = BlockGrid.of(target.x.chunks)
-    nothing = Finished.none(grid)
     existing = target.existing() if resume and target.is_new else None
     try:
         # Resuming something that was not begun, there is nothing but marks.
@@ -203,10 +241,29 @@ def _opened(target: Target, plan: Plan, found: _Found | None, *, resume: bool) -
             if Ledger.find(target.store, target.array.path, NEW) is not None and not resume:
                 error.add_note("a job on it was interrupted: resume=True goes on with it")
             raise
+    handle = array if target.is_new else _to_unit_edges(target, array)
     if found is not None:
-        return _Part(target, array, found.ledger, found.ledger.finished(grid))
+        return _Part(target, array, handle, found.ledger, found.ledger.finished(grid))
     ledger = Ledger.begin(array, _job_name(target), plan | {"pending": array.pending})
-    return _Part(target, array, ledger, nothing)
+    return _Part(target, array, handle, ledger, Finished.none(grid))
+
+
+def _to_unit_edges(target: Target, array: cs.Array) -> cs.Array:
+    """Give a handle that keeps what write units hold beyond the far edges of an array.
+
+    A write up to the edge covers all that the array has of the last unit, and would replace it;
+    but another job may be appending, and have put its first rows into the same unit. An array that
+    is larger by that is written to in part, in one step among all writers.
+    """
+    if array.pending is not None or not array.store.guards_updates:
+        return array
+    reach = tuple(
+        -(-extent // unit) * unit if start + size == extent else extent
+        for start, size, extent, unit in zip(
+            target.starts, target.x.shape, array.shape, array.write_unit, strict=True
+        )
+    )
+    return array if reach == array.shape else array.grown(reach, keep=True)
 
 
 # --- running -----------------------------------------------------------------------------------
@@ -258,7 +315,7 @@ class Job:
             target = part.target
             writer = BlockWriter(
                 # Without its attributes: every task carries the handle.
-                part.array.with_options(n_threads=1),
+                part.handle.with_options(n_threads=1),
                 target.starts,
                 part.ledger,
                 target.x.numblocks,
@@ -288,7 +345,12 @@ class Job:
                 array.update_attributes(part.target.attributes)
             done = part.finished.tally()
             parts[name] = _Ending(
-                array, part.ledger, n_blocks(part.target.x.chunks), done, part.publishes
+                array,
+                part.ledger,
+                n_blocks(part.target.x.chunks),
+                done,
+                part.publishes,
+                part.target.grows_to,
             )
         return _End(parts, self.single)
 
@@ -309,6 +371,14 @@ class _Ending:
     n_blocks: int
     done: Tally
     publishes: bool
+    grows_to: tuple[int, ...] | None
+
+    def show(self) -> None:
+        """Let readers see what was written."""
+        if self.publishes:
+            self.array.publish()
+        elif self.grows_to is not None and self.array.shape != self.grows_to:
+            self.array.resize(self.grows_to, written=True)
 
 
 @dataclass(frozen=True)
@@ -322,24 +392,22 @@ class _End:
         return unique_token()
 
     def __call__(self, tallies: Sequence[Tally]) -> StoreReport | dict[str, StoreReport]:
-        reports = {}
-        for (name, part), tally in zip(self.parts.items(), tallies, strict=True):
-            whole = merge_receipts([tally, part.done])
-            assert whole.n_blocks == part.n_blocks, f"{whole} for {part.n_blocks} blocks"
-            reports[name] = _report(part, tally, whole)
+        told = dict(zip(self.parts, tallies, strict=True))
+        reports = {name: _report(part, told[name]) for name, part in self.parts.items()}
         for part in self.parts.values():
-            if part.publishes:
-                part.array.publish()
+            part.show()
         # Only when all have appeared: each ledger knows what its peers are.
         for part in self.parts.values():
             part.ledger.end()
         return reports[""] if self.single else reports
 
 
-def _report(part: _Ending, tally: Tally, whole: Tally) -> StoreReport:
+def _report(part: _Ending, tally: Tally) -> StoreReport:
+    whole = merge_receipts([tally, part.done])
+    assert whole.n_blocks == part.n_blocks, f"{whole} for {part.n_blocks} blocks"
     return StoreReport(
         target=f"{part.array.name} in {part.array.store!r}",
-        shape=part.array.shape,
+        shape=part.grows_to or part.array.shape,
         dtype=str(part.array.dtype),
         n_blocks=whole.n_blocks,
         value_bytes=whole.value_bytes,

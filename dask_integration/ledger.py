@@ -29,13 +29,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import chunkstore as cs
+from chunkstore.errors import ConflictError
 from dask_integration.chunks import BlockGrid
 from dask_integration.receipts import Receipt, Tally, merge_receipts
 
-__all__ = ["NEW", "Finished", "Ledger", "unfinished_jobs"]
+__all__ = ["APPEND", "NEW", "Finished", "Ledger", "unfinished_jobs"]
 
 NEW = "new"
 """Name of the ledger of the job that makes an array."""
+
+APPEND = "append"
+"""Name of the ledger of the job that appends to one."""
 
 _FOLDER = "__ledger__"
 _PLAN = "plan"
@@ -84,12 +88,35 @@ class Ledger:
         return f"{_folder(self.path)}{self.job}/"
 
     @classmethod
-    def begin(cls, array: cs.Array, job: str, plan: Mapping[str, Any]) -> Ledger:
-        """Store the plan of a job that begins, in place of an older one of that name."""
+    def begin(
+        cls, array: cs.Array, job: str, plan: Mapping[str, Any], *, alone: bool = False
+    ) -> Ledger:
+        """Store the plan of a job that begins, in place of an older one of that name.
+
+        Raises
+        ------
+        ConflictError
+            If the job is to be `alone` under its name and there is one, also one that begins in
+            another process at this moment.
+        """
         ledger = cls(array.store, array.path, job, secrets.token_hex(8))
-        ledger.store.delete_prefix(ledger.prefix)
-        stored = {**plan, "token": ledger.token}
-        ledger.store.set(ledger.prefix + _PLAN, json.dumps(stored).encode())
+        stored = json.dumps({**plan, "token": ledger.token}).encode()
+
+        def take(found: bytes | None) -> bytes:
+            # The same plan comes back where only the answer to a request was lost.
+            if found not in (None, stored):
+                raise ConflictError(
+                    f"cannot begin to {job} to {array!r}: another job is at it, or was interrupted",
+                    store=array.store,
+                    path=array.path,
+                )
+            return stored
+
+        if alone:
+            ledger.store.update(ledger.prefix + _PLAN, take)
+        else:
+            ledger.store.delete_prefix(ledger.prefix)
+            ledger.store.set(ledger.prefix + _PLAN, stored)
         return ledger
 
     @classmethod

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -41,6 +41,7 @@ from dask_integration.layers import literals_of, need_task_array, refuse_memory_
 __all__ = [
     "Align",
     "Target",
+    "plan_append",
     "plan_target",
     "refuse_shared_places",
     "refuse_sources",
@@ -73,7 +74,9 @@ class Target:
     attributes : mapping, optional
         Of the new array.
     overwrite : bool
-        Whether the new array replaces what is there.
+        Whether the new array replaces what is there; or an append one that was interrupted.
+    grows_to : tuple of int, optional
+        Shape of the existing array once `x` is appended.
     """
 
     x: da.Array
@@ -84,6 +87,7 @@ class Target:
     layout: Mapping[str, Any] | None = None
     attributes: Mapping[str, Any] | None = None
     overwrite: bool = False
+    grows_to: tuple[int, ...] | None = None
 
     @property
     def is_new(self) -> bool:
@@ -160,6 +164,35 @@ def plan_target(
     return _new_target(x, store, name=path, align=align, max_bytes=max_bytes, **layout)
 
 
+def plan_append(
+    x: da.Array, array: cs.Array, *, axis: int, start: int, align: Align, max_bytes: int
+) -> Target:
+    """Check, as `plan_target`, that an array can be appended to another from a position on."""
+    need_task_array(x, "append")
+    BlockGrid.of(x.chunks)
+    where = _where(array.path, array.store)
+    if x.ndim != array.ndim or not -array.ndim <= axis < array.ndim:
+        raise InvalidArgumentError(
+            f"cannot append along axis {axis} to {where} of {array.ndim} axes an array of {x.ndim}"
+        )
+    axis %= array.ndim
+    final = tuple(
+        start + int(x.shape[axis]) if number == axis else extent
+        for number, extent in enumerate(array.shape)
+    )
+    if array.shape[axis] not in (start, final[axis]):
+        raise InvalidArgumentError(
+            f"cannot go on with the append to {where}: it began at {start} on axis {axis}, and "
+            f"another writer has made the array {array.shape} since. Append anew, with "
+            f"overwrite=True"
+        )
+    region = tuple(slice(start if n == axis else 0, end) for n, end in enumerate(final))
+    target = _existing_target(
+        x, array, shape=final, region=region, align=align, max_bytes=max_bytes
+    )
+    return replace(target, grows_to=final)
+
+
 # --- new arrays --------------------------------------------------------------------------------
 
 
@@ -189,7 +222,9 @@ def _new_target(
     draft = cs.create_array(None, attributes=attributes, **layout)
     starts = (0,) * x.ndim
     where = _where(draft.path, found)
-    aligned = _aligned(x, draft, starts, align=align, max_bytes=max_bytes, where=where)
+    aligned = _aligned(
+        x, draft, starts, shape=x.shape, align=align, max_bytes=max_bytes, where=where
+    )
     refuse_memory_elsewhere(found, x)
     return Target(
         x=aligned,
@@ -252,21 +287,29 @@ _NOT_ASKED: Mapping[str, Any] = {"overwrite": False, "zarr_format": 3, "compress
 
 
 def _existing_target(
-    x: da.Array, array: cs.Array, *, region: Any, align: Align, max_bytes: int
+    x: da.Array,
+    array: cs.Array,
+    *,
+    region: Any,
+    align: Align,
+    max_bytes: int,
+    shape: tuple[int, ...] | None = None,
 ) -> Target:
+    """Plan a write to an array that exists, of its `shape` now or the one it is growing to."""
     where = _where(array.path, array.store)
     if array.read_only:
         raise ReadOnlyError(
             f"cannot write to {where}: it was opened read-only. Open it with mode='r+'"
         )
-    starts = _starts(region, x.shape, array.shape, where)
+    shape = array.shape if shape is None else shape
+    starts = _starts(region, x.shape, shape, where)
     if not _fits(x.dtype, array.dtype):
         raise InvalidArgumentError(
             f"cannot write values of {x.dtype} to {where}, which holds {array.dtype}: the cast "
             f"could lose more than precision. Convert them first, with "
             f".astype({array.dtype.name!r})"
         )
-    aligned = _aligned(x, array, starts, align=align, max_bytes=max_bytes, where=where)
+    aligned = _aligned(x, array, starts, shape=shape, align=align, max_bytes=max_bytes, where=where)
     _refuse_unguarded_edges(aligned, array, starts, where)
     refuse_memory_elsewhere(array.store, x)
     return Target(x=aligned, source=x, array=array, starts=starts, store=array.store)
@@ -328,6 +371,7 @@ def _aligned(
     array: cs.Array,
     starts: tuple[int, ...],
     *,
+    shape: tuple[int, ...],
     align: Align,
     max_bytes: int,
     where: str,
@@ -340,7 +384,7 @@ def _aligned(
             unit,
             item_bytes=x.dtype.itemsize,
             max_bytes=max_bytes,
-            shape=array.shape,
+            shape=shape,
             starts=starts,
         )
         if blocks is not None:
@@ -353,9 +397,7 @@ def _aligned(
             f"{unit_name}s, or raise `memory`",
             unit=unit,
         )
-    require_aligned(
-        x.chunks, unit, target=where, unit_name=unit_name, shape=array.shape, starts=starts
-    )
+    require_aligned(x.chunks, unit, target=where, unit_name=unit_name, shape=shape, starts=starts)
     return x
 
 
