@@ -18,7 +18,7 @@ from chunkstore import documents
 from chunkstore.array import Array, make_array, open_array_node
 from chunkstore.checks import CodecCheck
 from chunkstore.display import Facts, Text, as_html, as_text
-from chunkstore.errors import InvalidArgumentError
+from chunkstore.errors import InvalidArgumentError, NodeExistsError
 from chunkstore.keys import join, normalize_path
 from chunkstore.members import Members
 from chunkstore.metadata import ConsolidatedCopy
@@ -316,6 +316,19 @@ class Group(Members["Group"]):
         documents.check_open_for_writing(self.read_only, repr(self))
         old, new = (join(self._path, normalize_path(path)) for path in (source, dest))
         documents.move_node(self._store, old, new)
+
+    def __setitem__(self, path: str, value: Any) -> None:
+        """Store values as an array at a path below the group, in place of an array there.
+
+        A group that is there is not replaced.
+        """
+        found = self.get(path)
+        if isinstance(found, Group):
+            raise NodeExistsError(
+                f"cannot store values at {found.path or '/'!r} in {self._store!r}: a group is "
+                f"there. Delete it first, or choose another path"
+            )
+        self.create_array(path, data=np.asarray(value), overwrite=found is not None)
 
     def __delitem__(self, path: str) -> None:
         documents.check_open_for_writing(self.read_only, repr(self))

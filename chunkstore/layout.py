@@ -123,8 +123,8 @@ def _check_chunks(metadata: ArrayMetadata, options: Options | None) -> None:
     check_chunk_bytes(metadata.grid.largest_chunk, metadata.data_type, "chunks", too_large)
     problems = too_large.found or pipeline_problems(metadata, options)
     if isinstance(problems, list):
-        path, what = problems[0]
-        raise InvalidArgumentError(f"cannot create the array: {path}: {what}", problems=problems)
+        found = "; ".join(f"{path}: {what}" for path, what in problems)
+        raise InvalidArgumentError(f"cannot create the array: {found}", problems=problems)
 
 
 def knowing_codecs(options: Options, given: Mapping[str, Any]) -> Options:

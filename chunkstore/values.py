@@ -100,7 +100,9 @@ class StoredValues:
         """Say which chunk could not be read or written, and why."""
         coords = unit.projection.coords
         hint = "The value is damaged, or was written under other metadata."
-        if verb == "write":
+        if _is_advice(error):
+            hint = ""
+        elif verb == "write":
             hint = _padding_hint(self.chunk_pipeline)
         raise ChunkError(
             f"cannot {verb} chunk {coords} of array {self.path or '/'!r} in {self.store!r} (key "
@@ -110,6 +112,15 @@ class StoredValues:
             key=unit.key,
             chunk_coords=coords,
         ) from error
+
+
+def _is_advice(error: BaseException | None) -> bool:
+    """Whether an error, or one that it comes from, says itself what to do next."""
+    while error is not None:
+        if getattr(error, "is_advice", False):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _padding_hint(pipeline: Pipeline) -> str:

@@ -7,6 +7,8 @@ the others are carried over as they are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from chunkstore.empty import is_all_fill
@@ -38,7 +40,8 @@ def write_chunk(values: StoredValues, unit: Unit, data: NDArray, fields: Fields)
     def merge(stored: bytes | None) -> Buffer | None:
         chunk = pipeline.full_chunk()
         if stored is not None:
-            pipeline.decode(stored, chunk)
+            with _reading_stored():
+                pipeline.decode(stored, chunk)
         _assign(chunk, selection, part, fields)
         if stored is not None and not store.can_forget:
             return pipeline.encode(chunk)
@@ -68,7 +71,8 @@ def write_shard(values: StoredValues, unit: Unit, data: NDArray, fields: Fields)
     def merge(stored: bytes | None) -> Buffer | None:
         parts: dict[ChunkCoords, Buffer | None] = {}
         if stored is not None:
-            parts.update(codec.parts_of(stored))
+            with _reading_stored():
+                parts.update(codec.parts_of(stored))
 
         def write_one(projection: Projection) -> None:
             old = parts.get(projection.coords)
@@ -104,9 +108,22 @@ def _merged_inner(
     else:
         chunk = inner.full_chunk()
         if old is not None:
-            inner.decode(old, chunk)
+            with _reading_stored():
+                inner.decode(old, chunk)
         _assign(chunk, selection, part, fields)
     return values.sharding.encode_inner(chunk, keep_empty=values.options.write_empty_chunks)
+
+
+@contextmanager
+def _reading_stored() -> Iterator[None]:
+    """Say of a failure that it is of what was stored before, and how to be rid of that."""
+    try:
+        yield
+    except CodecError as error:
+        raise type(error)(
+            f"what is stored there cannot be read: {error}. Write the whole chunk to replace it",
+            is_advice=True,
+        ) from error
 
 
 def _put(values: StoredValues, key: str, encoded: Buffer | None) -> None:

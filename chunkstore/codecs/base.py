@@ -280,7 +280,8 @@ def decode_unbounded(codec: BytesBytesCodec, data: Buffer, options: Options) -> 
         raise CodecError(
             f"{codec.name} decodes {memoryview(data).nbytes} bytes to more than {limit}, and the "
             f"metadata does not say how many there should be. If you trust whoever wrote them, "
-            f"open the array with a larger Options(max_decoded_bytes=…)"
+            f"open the array with a larger Options(max_decoded_bytes=…)",
+            is_advice=True,
         ) from error
     return decoded
 
@@ -292,7 +293,8 @@ def check_unbounded(codec: BytesBytesCodec, data: Buffer, options: Options) -> N
         raise CodecError(
             f"the chunk has {n_bytes} bytes for {codec.name}, more than the "
             f"{options.max_decoded_bytes} that it would be read with. Choose smaller chunks, or "
-            f"use a larger Options(max_decoded_bytes=…) to write and to read"
+            f"use a larger Options(max_decoded_bytes=…) to write and to read",
+            is_advice=True,
         )
 
 

@@ -204,7 +204,8 @@ def _check_allowed(spec: ChunkSpec) -> None:
     if not spec.options.allow_pickle:
         raise CodecError(
             "the array is stored as pickles, and reading one can run any code. If you trust "
-            "whoever wrote it, open it with options=Options(allow_pickle=True)"
+            "whoever wrote it, open it with options=Options(allow_pickle=True)",
+            is_advice=True,
         )
 
 

@@ -75,6 +75,13 @@ _TABLE: dict[str, type[Codec] | str] = {
     "numcodecs.zlib": "zlib:ZlibCodec",
 }
 
+_BY_NAME_ALONE: Mapping[str, Mapping[str, Any]] = {
+    "blosc": {"cname": "zstd", "clevel": 5, "shuffle": "shuffle"},
+    "gzip": {"level": 5},
+    "zstd": {"level": 0, "checksum": False},
+}
+"""What a user means who gives a name and no more; documents must say it."""
+
 _PREFIX = "numcodecs."
 _SHUFFLE_WORDS = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle"}
 _DTYPE_KEYS = ("dtype", "astype", "encode_dtype", "decode_dtype")
@@ -135,8 +142,9 @@ def _make_known(entry: CodecSpec, spec: ChunkSpec) -> Codec | None:
     if not entry.must_understand:
         return None
     raise CodecError(
-        f"codec {entry.name!r} is not known; known are {', '.join(_TABLE)}. Install a package that "
-        f"declares it in the entry points {ENTRY_POINTS!r}, or pass Options(codecs=(Class,))"
+        f"codec {entry.name!r} is not known; known are sharding_indexed, {', '.join(_TABLE)}. "
+        f"Install a package that declares it in the entry points {ENTRY_POINTS!r}, or pass "
+        f"Options(codecs=(Class,))"
     )
 
 
@@ -194,11 +202,22 @@ def spec_of(codec: Any, *, zarr_format: int, spec: ChunkSpec) -> CodecSpec:
     entry = entry._replace(configuration=_as_json(entry))
     if zarr_format == 2:
         return _to_v2(entry)
-    entry = _native(entry, spec) or _little_endian(entry)
+    entry = _complete(_native(entry, spec) or _little_endian(entry), spec)
     problem = extension_name_problem(entry.name)
     if problem is not None:
         raise CodecError(f"the name of a codec {problem}")
     return entry
+
+
+def _complete(entry: CodecSpec, spec: ChunkSpec) -> CodecSpec:
+    """Say the settings that one may leave out here, and other readers ask for."""
+    if entry.name not in ("blosc", "zstd"):
+        return entry
+    try:
+        codec = _class_of(entry.name).from_configuration(entry.configuration, spec)
+    except CodecError:
+        return entry  # What is wrong with it is said when the array is laid out.
+    return entry._replace(configuration=codec.configuration())
 
 
 def _as_given(codec: Any) -> CodecSpec:
@@ -209,7 +228,7 @@ def _as_given(codec: Any) -> CodecSpec:
     elif hasattr(codec, "to_dict"):
         codec = codec.to_dict()
     if isinstance(codec, str):
-        return CodecSpec(codec, {})
+        return CodecSpec(codec, _BY_NAME_ALONE.get(codec, {}))
     if isinstance(codec, Mapping) and isinstance(codec.get("name"), str):
         return CodecSpec(codec["name"], dict(codec.get("configuration") or {}))
     if isinstance(codec, Mapping) and isinstance(codec.get("id"), str):

@@ -269,3 +269,13 @@ def test_members_of_a_kind(root: cs.Group) -> None:
     with pytest.raises(NodeNotFoundError):
         root.get_array("nothing")
     assert [group.path for group in root.require_groups("empty", "new/er")] == ["empty", "new/er"]
+
+
+def test_values_are_stored_as_items(root: cs.Group) -> None:
+    """Assigning values makes an array or replaces one, and never a group."""
+    root["new/x"] = [1, 2]
+    root["new/x"] = np.arange(3)
+    assert root["new/x"][...].tolist() == [0, 1, 2]
+    with pytest.raises(NodeExistsError, match="a group is there"):
+        root["levels"] = 5
+    assert "levels/v" in root

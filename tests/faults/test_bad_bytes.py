@@ -143,3 +143,28 @@ def test_folder_in_place_of_a_chunk(tmp_path: Path) -> None:
     assert array[10, 10] == 0
     with pytest.raises(ChunkStoreError, match="'a/x/c/1/1'"):
         array[10:20, 10:20] = 1
+
+
+@pytest.mark.parametrize("layout", [{}, {"shards": 4}])
+def test_writing_over_damage(layout: Any) -> None:
+    """A write to a part of a damaged chunk is refused and says how to go on; the whole replaces."""
+    made = cs.create_array(None, data=np.ones(4), chunks=2, **layout)
+    key = made.engine.chunk_key((0,))
+    made.store.set(key, b"foreign")
+    with pytest.raises(cs.errors.ChunkError, match=r"stored there cannot be read.*whole chunk"):
+        made[0] = 2
+    assert made.store.get(key) == b"foreign"
+    made[...] = 3
+    assert made[...].tolist() == [3.0] * 4
+
+
+def test_refusals_are_not_called_damage() -> None:
+    """What the options refuse to read says which option, and not that the value is damaged."""
+    made = cs.create_array(
+        None, data=np.array([{1}], object), zarr_format=2, filters={"id": "pickle"},
+        options=cs.Options(allow_pickle=True),
+    )  # fmt: skip
+    with pytest.raises(cs.errors.ChunkError) as caught:
+        cs.open_array(made.store)[...]
+    assert "allow_pickle=True" in str(caught.value)
+    assert "damaged" not in str(caught.value)

@@ -337,3 +337,26 @@ def test_unknown_codec_that_may_be_skipped() -> None:
     made = table.make(CodecSpec("numcodecs.lz4", {}, must_understand=False), spec)
     assert made is not None
     assert made.name == "numcodecs.lz4"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("zstd", {"level": 0, "checksum": False}),
+        ("gzip", {"level": 5}),
+        ("crc32c", {}),
+        ({"name": "zstd", "configuration": {"level": 3}}, {"level": 3, "checksum": False}),
+        (
+            {"name": "blosc", "configuration": {"cname": "lz4", "clevel": 1, "shuffle": "shuffle"}},
+            {"cname": "lz4", "clevel": 1, "shuffle": "shuffle", "typesize": 4, "blocksize": 0},
+        ),
+        (
+            "blosc",
+            {"cname": "zstd", "clevel": 5, "shuffle": "shuffle", "typesize": 4, "blocksize": 0},
+        ),
+    ],
+)
+def test_documents_say_every_setting(given: Any, expected: dict[str, Any]) -> None:
+    """What a user may leave out of a codec is in the document: other readers ask for it."""
+    made = cs.create_array(None, shape=4, dtype="f4", compressors=given)
+    assert made.metadata.codecs[1].configuration == expected
