@@ -4,7 +4,7 @@
 
     x = from_store("genotypes.zarr", "calls")  # one task a block, nothing read yet
     y = standardise(x, axis=1, scale="patterson")  # means and spreads block by block
-    u, s, v = svd(y, 20)  # leading singular vectors, lazily
+    u, s, v = svd(y, 20)  # leading singular vectors; u, the tall ones, lazily
     to_store(y, "standardised.zarr")  # read, computed and written in the same task
 
 Works with no cluster, with threads, and with a `distributed.Client`; starts none by itself.
@@ -32,24 +32,31 @@ except ImportError as _error:
 else:
     from dask_integration.explain import Explanation, explain
     from dask_integration.io import append, from_store, is_complete, to_store
+    from dask_integration.pca import PCA, load_pca, pca
     from dask_integration.receipts import StoreReport
     from dask_integration.rechunk import RechunkJob, RechunkReport, rechunk
     from dask_integration.rechunk_plan import RechunkPlan
     from dask_integration.reductions import reduce
+    from dask_integration.scaler import StandardScaler
     from dask_integration.standardise import standardise
-    from dask_integration.svd import SVD, svd
+    from dask_integration.svd import SVD, ConvergenceWarning, svd
 
 __all__ = [
+    "PCA",
     "SVD",
+    "ConvergenceWarning",
     "Explanation",
     "RechunkJob",
     "RechunkPlan",
     "RechunkReport",
+    "StandardScaler",
     "StoreReport",
     "append",
     "explain",
     "from_store",
     "is_complete",
+    "load_pca",
+    "pca",
     "rechunk",
     "reduce",
     "standardise",

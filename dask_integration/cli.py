@@ -9,25 +9,30 @@ its result appears under its name only when it is complete (see ``staging``).
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
-from dask.utils import format_bytes
+from dask.utils import format_bytes, parse_bytes
 
 from chunkstore.errors import (
     InvalidArgumentError,
+    NodeExistsError,
     NodeNotFoundError,
 )
 from dask_integration import genotypes, pca_job
 from dask_integration.clusters import connect, require_visible
 from dask_integration.labels import match_labels, read_labels, write_labels
+from dask_integration.passes import Pass
+from dask_integration.pca import Convention
 from dask_integration.places import (
     check_parents,
     hierarchy_root,
@@ -35,25 +40,24 @@ from dask_integration.places import (
     make_parent_groups,
 )
 from dask_integration.plink import from_plink, open_plink
-from dask_integration.plot import require_plotting, scatter
+from dask_integration.plot import require_plotting, scree_and_scatter
 from dask_integration.progress import PhaseStarter, progress
 from dask_integration.report import print_components, require_tables
 from dask_integration.simulate import Simulation
 from dask_integration.staging import (
     check_destination,
     check_file,
+    checkpoint_place,
     keep_apart,
     leftovers,
     staged,
     staged_file,
 )
+from dask_integration.svd_plan import SVDMethod
 
 __all__ = ["import_command", "pca_command", "simulate_command"]
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-_CONVERGED = 1e-4
-"""Residual up to which a component counts as found."""
 
 _PLACE = "a folder, or a path in the hierarchy of one: STORE or STORE/path"
 
@@ -114,8 +118,9 @@ def pca_command(subparsers: Subparsers) -> None:
         help="principal components of an array larger than memory",
         description="Find the leading principal components of an array of two axes, such as "
         "genotypes, and write them as a group: scores, loadings, singular_values, "
-        "explained_variance_ratio and residuals. Prints a table and draws the samples in the "
-        "plane of the first two components.",
+        "explained_variance_ratio, residuals and what it takes to project further samples. Prints "
+        "a table and draws the samples in the plane of the first two components. A run that was "
+        "killed goes on from its last pass with --resume.",
     )
     add = parser.add_argument
     add("source", metavar="STORE", help="an array, or a group with one: STORE or STORE/path")
@@ -125,6 +130,22 @@ def pca_command(subparsers: Subparsers) -> None:
     add("--scale", choices=("patterson", "std", "none"), default="patterson",
         help="what the centred values of each variant are divided by: sqrt(p(1-p)) with p = "
         "mean/2, for genotypes; the standard deviation; nothing (default %(default)s)")  # fmt: skip
+    add("--convention", choices=get_args(Convention), default="scikit-allel",
+        help="whose explained variances and loadings to write (default %(default)s)")  # fmt: skip
+    add("--method", choices=get_args(SVDMethod), default="auto",
+        help="gram: exact, one pass, where a square matrix of the smaller side fits; krylov: as "
+        "many passes as the tolerance takes (default %(default)s)")  # fmt: skip
+    add("--tol", type=float, default=1e-4, metavar="T",
+        help="residual at which a component counts as found (default %(default)s)")  # fmt: skip
+    add("--max-passes", type=int, default=30, metavar="N",
+        help="passes of krylov at most (default %(default)s)")  # fmt: skip
+    add("--memory", type=_bytes, metavar="SIZE",
+        help='what one process may take in all, such as "2 GB"; method and basis are chosen to '
+        "fit (default: no limit)")  # fmt: skip
+    add("--seed", type=int, default=0, metavar="N",
+        help="start of krylov's random vectors (default %(default)s)")  # fmt: skip
+    add("--resume", action="store_true",
+        help="go on from the last pass of a run of the same job that was killed")  # fmt: skip
     add("--samples-axis", type=_axis, metavar="AXIS",
         help="name or number of the axis of samples (default: the one named samples)")  # fmt: skip
     add("--missing", type=_missing, default="declared", metavar="VALUE",
@@ -165,6 +186,10 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
 
 def _axis(text: str) -> str | int:
     return int(text) if text in ("0", "1") else text
+
+
+def _bytes(text: str) -> int:
+    return int(parse_bytes(text))
 
 
 def _missing(text: str) -> float | str | None:
@@ -251,25 +276,38 @@ def _pca(arguments: argparse.Namespace) -> int:
         samples_axis=arguments.samples_axis,
         missing=arguments.missing,
         missing_chunks=arguments.missing_chunks,
+        convention=arguments.convention,
+        options={
+            name: getattr(arguments, name)
+            for name in ("method", "tol", "max_passes", "memory", "seed")
+        },
     )
     keep_apart(source, out)
     _check(out, arguments, pca_job.MEMBERS)
+    checkpoint = _checkpoint(out, arguments)
     picture = _picture(out, arguments)
     if picture is not None:
         check_file(picture, overwrite=arguments.overwrite)
     labels = _labels(plan, arguments)
     with (
+        _kept(checkpoint),
         _job(out, arguments, members=pca_job.MEMBERS, inputs=[source]) as (folder, phase),
-        phase("principal components"),
     ):
-        result = pca_job.run_pca(plan, folder)
+        result = pca_job.run_pca(
+            plan,
+            folder,
+            checkpoint=checkpoint,
+            watch=partial(_watched, phase),
+            writing=partial(phase, "loadings"),
+        )
+    shutil.rmtree(checkpoint, ignore_errors=True)
     what = f"{plan.n_samples:,} samples, {plan.n_variants:,} variants"
     if not arguments.quiet:
         print_components(result.singular_values, result.explained_variance_ratio, result.residuals)
-    _warn_of_residuals(result.residuals.tolist())
+    _warn_of_residuals(result.residuals.tolist(), tol=arguments.tol)
     _say(arguments, f"results  {out}  ({what}, {time.monotonic() - started:.1f} s)")
     if picture is not None:
-        scatter(
+        scree_and_scatter(
             picture,
             result.scores,
             explained=result.explained_variance_ratio.tolist(),
@@ -373,13 +411,51 @@ def _labels(plan: pca_job.PcaPlan, arguments: argparse.Namespace) -> tuple[str |
     return matched.labels
 
 
-def _warn_of_residuals(residuals: Sequence[float]) -> None:
-    """Say which components the method has not found exactly."""
-    rough = [str(number) for number, value in enumerate(residuals, 1) if value > _CONVERGED]
+def _checkpoint(out: Path, arguments: argparse.Namespace) -> Path:
+    """Choose where passes are kept; refuse to lose those of an earlier run."""
+    place = checkpoint_place(out)
+    if place.exists() and not arguments.resume:
+        raise NodeExistsError(
+            f"cannot begin anew: {place} holds the passes of a run that was interrupted, or still "
+            f"goes on. Pass --resume to go on from there, or delete it.",
+            path=str(place),
+        )
+    if arguments.resume and not place.exists() and not arguments.quiet:
+        print("note: no run left anything to resume; beginning anew", file=sys.stderr)
+    return place
+
+
+@contextmanager
+def _kept(checkpoint: Path) -> Iterator[None]:
+    """Say after an interrupt that passes were kept."""
+    try:
+        yield
+    except BaseException:
+        if checkpoint.exists():
+            print(
+                f"note: the passes that were complete are kept in {checkpoint}; the same command "
+                "with --resume goes on from there",
+                file=sys.stderr,
+            )
+        raise
+
+
+@contextmanager
+def _watched(
+    phase: PhaseStarter, name: str, n_bytes: int
+) -> Iterator[Callable[[Pass, int | None], None]]:
+    """Show a pass as a phase."""
+    with phase(name, n_bytes) as tell:
+        yield lambda one, to_go: tell(one.describe(to_go))
+
+
+def _warn_of_residuals(residuals: Sequence[float], *, tol: float) -> None:
+    """Say which components the method has not found as exactly as asked for."""
+    rough = [str(number) for number, value in enumerate(residuals, 1) if value > tol]
     if rough:
         print(
-            f"warning: these components have a residual above {_CONVERGED:.0e} and are only "
-            f"approximate: {', '.join(rough)}",
+            f"warning: these components have a residual above {tol:g} and are only "
+            f"approximate: {', '.join(rough)}. More passes with --max-passes may find them",
             file=sys.stderr,
         )
 

@@ -1,8 +1,8 @@
-"""numpy functions on one block: moments, centre and scale.
+"""numpy functions on one block: its moments, and what to subtract and to divide by.
 
-Floor 0: no dask, no store, no threads. ``standardise`` maps these functions over the blocks of an
-array; here each is an ordinary function that can be tested alone. The kernels of the singular
-value decomposition are in ``factors``.
+Floor 0: no dask, no store, no threads. Here each is an ordinary function that can be tested alone;
+``scaling`` applies them, ``scaler`` maps them over the blocks of an array. The kernels of the
+singular value decomposition are in ``factors``, ``gram`` and ``krylov``.
 
 Moments of one row (or of whatever lies along the axis) are three float64 numbers kept where the
 values were, so that moments of a block are again a block::
@@ -27,19 +27,20 @@ from itertools import product
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from chunkstore.errors import InvalidArgumentError
 
 __all__ = [
-    "DOSAGE_RANGE",
+    "Doubles",
     "ScaleRule",
-    "centre_and_scale",
+    "is_reversed",
+    "known_values",
     "mean_and_factor",
     "merge_moments",
     "moments",
     "refuse_blocks",
-    "standardise_block",
+    "tiles",
 ]
 
 ScaleRule: TypeAlias = Literal["std", "patterson"] | None
@@ -47,8 +48,8 @@ ScaleRule: TypeAlias = Literal["std", "patterson"] | None
 
 Doubles: TypeAlias = NDArray[np.float64]
 
-DOSAGE_RANGE = (-1e-3, 2 + 1e-3)
-"""Diploid dosages, with room for what float16 makes of an imputed 0 or 2."""
+_DOSAGE_SLACK = 1e-3
+"""How far outside 0 to the ploidy a dosage may lie: what float16 makes of an imputed 0 or 2."""
 
 _TILE_ELEMENTS = 65_536
 """Half a megabyte as float64: a tile and its work space fit a level-2 cache."""
@@ -100,7 +101,7 @@ def refuse_blocks(
 
 
 def moments(
-    block: NDArray[Any], *, axis: int, missing: float | None = None, dosage: bool = False
+    block: NDArray[Any], *, axis: int, missing: float | None = None, ploidy: int | None = None
 ) -> Doubles:
     """Count, average and spread the values along one axis of a block.
 
@@ -112,8 +113,8 @@ def moments(
         Axis whose values are summed up.
     missing : float, optional
         The value that stands for "not known": NaN, or a number. Left out of all three moments.
-    dosage : bool
-        Refuse values outside ``DOSAGE_RANGE``.
+    ploidy : int, optional
+        Refuse values outside 0 to this: they are no dosages.
 
     Returns
     -------
@@ -139,36 +140,38 @@ def moments(
            [3., 5., 0.]])
     """
     values = np.asarray(block)
-    if _is_reversed(values):
-        swapped = moments(values.T, axis=values.ndim - 1 - axis, missing=missing, dosage=dosage)
+    if is_reversed(values):
+        swapped = moments(values.T, axis=values.ndim - 1 - axis, missing=missing, ploidy=ploidy)
         return swapped.T
     result = np.zeros((*values.shape[:axis], 3, *values.shape[axis + 1 :]))
     summarise = _sums_of_bytes if values.dtype.itemsize == 1 else _shifted_sums
-    for tile in _tiles(values.shape):
+    for tile in tiles(values.shape):
         here = (*tile[:axis], slice(None), *tile[axis + 1 :])
-        known = _known(values[tile], missing)
-        part = summarise(values[tile], known, axis=axis, dosage=dosage)
+        known = known_values(values[tile], missing)
+        part = summarise(values[tile], known, axis=axis, ploidy=ploidy)
         is_first = tile[axis].start == 0
         result[here] = part if is_first else merge_moments([result[here], part], axis=axis)
     return result
 
 
 def _sums_of_bytes(
-    tile: NDArray[Any], known: NDArray[np.bool_] | None, *, axis: int, dosage: bool
+    tile: NDArray[Any], known: NDArray[np.bool_] | None, *, axis: int, ploidy: int | None
 ) -> Doubles:
     """Moments from exact sums: no sum of a tile of bytes outgrows a float64's integers."""
     extent = tile.shape[axis]
-    largest = max(abs(int(tile.min())), abs(int(tile.max())))
+    if known is not None:
+        # Zeros for what is missing; on bytes this costs a tenth of what it costs on floats.
+        tile = tile * known
+    low, high = int(tile.min()), int(tile.max())
+    if ploidy is not None:
+        _refuse_no_dosage(low, high, ploidy)
+    largest = max(abs(low), abs(high))
     work = np.float32 if extent * largest**2 <= _EXACT_FLOAT32 else np.float64
     values: NDArray[np.floating[Any]] = tile.astype(work)
     if known is None:
         count: Any = float(extent)
     else:
-        weight: NDArray[np.floating[Any]] = known.astype(work)
-        count = _add_along(weight, axis)
-        np.multiply(values, weight, out=values)
-    if dosage:
-        _refuse_no_dosage(values)
+        count = _add_along(known.astype(np.float32), axis)
     total = _add_along(values, axis)
     values *= values
     squares = _add_along(values, axis)
@@ -187,7 +190,7 @@ def _add_along(values: NDArray[np.floating[Any]], axis: int) -> Doubles:
 
 
 def _shifted_sums(
-    tile: NDArray[Any], known: NDArray[np.bool_] | None, *, axis: int, dosage: bool
+    tile: NDArray[Any], known: NDArray[np.bool_] | None, *, axis: int, ploidy: int | None
 ) -> Doubles:
     """Moments by two sweeps over values shifted by the first known one of each row."""
     values = tile.astype(np.float64)
@@ -199,8 +202,8 @@ def _shifted_sums(
         first = np.expand_dims(known.argmax(axis=axis), axis)
         np.copyto(values, 0.0, where=~known)
         pivot = np.take_along_axis(values, first, axis=axis)
-    if dosage:
-        _refuse_no_dosage(values)
+    if ploidy is not None:
+        _refuse_no_dosage(float(values.min()), float(values.max()), ploidy)
     # Infinities and overflow are looked for in the sums, which costs nothing per value.
     with np.errstate(invalid="ignore", over="ignore"):
         _shift(values, pivot, known)
@@ -225,12 +228,13 @@ def _side_by_side(count: Any, mean: Doubles, squares: Doubles, *, axis: int) -> 
     return np.concatenate([counts, mean, squares], axis=axis)
 
 
-def _refuse_no_dosage(values: NDArray[Any]) -> None:
-    low, high = float(values.min()), float(values.max())
-    if low < DOSAGE_RANGE[0] or high > DOSAGE_RANGE[1]:
-        odd = low if low < DOSAGE_RANGE[0] else high
+def _refuse_no_dosage(low: float, high: float, ploidy: int) -> None:
+    # A NaN fails no comparison; the sums show it.
+    if low < -_DOSAGE_SLACK or high > ploidy + _DOSAGE_SLACK:
+        odd = low if low < -_DOSAGE_SLACK else high
+        kind = "diploid dosages from 0 to 2" if ploidy == 2 else f"dosages from 0 to {ploidy}"
         raise InvalidArgumentError(
-            f'cannot scale by "patterson": expected diploid dosages from 0 to 2, got {odd:g}. '
+            f'cannot scale by "patterson": expected {kind}, got {odd:g}. '
             "If this value marks missing calls, declare it with missing=.",
             value=odd,
         )
@@ -296,7 +300,7 @@ def _three(block: Doubles, axis: int) -> tuple[Doubles, Doubles, Doubles]:
 
 
 def mean_and_factor(
-    merged: Doubles, *, axis: int, scale: ScaleRule = "std", ddof: int = 0
+    merged: Doubles, *, axis: int, scale: ScaleRule = "std", ddof: int = 0, ploidy: int = 2
 ) -> Doubles:
     """Turn moments into the mean to subtract and the factor to multiply by.
 
@@ -308,9 +312,11 @@ def mean_and_factor(
         The axis that holds the three moments.
     scale : "std", "patterson" or None
         ``"std"``: ``1 / sqrt(squared deviations / (count - ddof))``. ``"patterson"``:
-        ``1 / sqrt(p * (1 - p))`` with the allele frequency ``p = mean / 2``. None: 1.
+        ``1 / sqrt(p * (1 - p))`` with the allele frequency ``p = mean / ploidy``. None: 1.
     ddof : int
         What is taken off the count for ``"std"``.
+    ploidy : int
+        Copies of each chromosome, for ``"patterson"``.
 
     Returns
     -------
@@ -339,105 +345,16 @@ def mean_and_factor(
     if scale == "std":
         variance = np.where(count > ddof, squares / np.maximum(count - ddof, 1.0), 0.0)
     elif scale == "patterson":
+        frequency = mean / ploidy
         # The mean of rounded dosages may lie outside 0 to 2 by a hair.
-        variance = np.where(squares > 0, np.maximum((mean / 2) * (1 - mean / 2), 0.0), 0.0)
+        variance = np.where(squares > 0, np.maximum(frequency * (1 - frequency), 0.0), 0.0)
     else:
         variance = np.ones_like(mean)
     factor = np.divide(1.0, np.sqrt(variance), out=np.zeros_like(variance), where=variance > 0)
     return np.stack([mean, factor], axis=axis)
 
 
-def centre_and_scale(
-    block: NDArray[Any],
-    statistics: Doubles,
-    *,
-    axis: int,
-    center: bool = True,
-    missing: float | None = None,
-    dtype: DTypeLike = np.float64,
-) -> NDArray[Any]:
-    """Give ``(x - mean) * factor`` of a block, with missing values at the mean.
-
-    Parameters
-    ----------
-    block : ndarray
-        Values as in ``moments``.
-    statistics : ndarray of float64
-        Mean and factor of each row: a result of ``mean_and_factor``.
-    axis : int
-        The axis along which ``statistics`` were taken.
-    center : bool
-        False multiplies only; a missing value then becomes ``mean * factor``.
-    missing : float, optional
-        The value that stands for "not known".
-    dtype : dtype
-        float32 or float64; the arithmetic is float64 either way.
-
-    Returns
-    -------
-    ndarray
-        New, of the shape and memory order of ``block``.
-
-    Examples
-    --------
-    >>> x = np.array([[1, 3, -1]], dtype="int8")
-    >>> centre_and_scale(x, np.array([[2.0, 0.5]]), axis=1, missing=-1)
-    array([[-0.5,  0.5,  0. ]])
-    """
-    values = np.asarray(block)
-    if _is_reversed(values):
-        swapped = centre_and_scale(
-            values.T,
-            statistics.T,
-            axis=values.ndim - 1 - axis,
-            center=center,
-            missing=missing,
-            dtype=dtype,
-        )
-        return swapped.T
-    result = np.empty(values.shape, dtype=dtype)
-    for tile in _tiles(values.shape):
-        here = statistics[(*tile[:axis], slice(None), *tile[axis + 1 :])]
-        mean, factor = (np.take(here, [i], axis=axis) for i in (0, 1))
-        work = values[tile].astype(np.float64)
-        known = _known(values[tile], missing)
-        if known is not None:
-            np.copyto(work, mean, where=~known)
-        if center:
-            work -= mean
-        work *= factor
-        result[tile] = work
-    return result
-
-
-def standardise_block(
-    block: NDArray[Any],
-    *,
-    axis: int,
-    center: bool = True,
-    scale: ScaleRule = "std",
-    ddof: int = 0,
-    missing: float | None = None,
-    dtype: DTypeLike = np.float64,
-) -> NDArray[Any]:
-    """Standardise a block that spans the axis, and so holds all that its statistics need.
-
-    Parameters are those of ``moments``, ``mean_and_factor`` and ``centre_and_scale``.
-
-    Examples
-    --------
-    >>> standardise_block(np.array([[0, 2, 2, 0], [7, 7, 7, 7]], dtype="int8"), axis=1)
-    array([[-1.,  1.,  1., -1.],
-           [ 0.,  0.,  0.,  0.]])
-    """
-    found = moments(block, axis=axis, missing=missing, dosage=scale == "patterson")
-    statistics = mean_and_factor(found, axis=axis, scale=scale, ddof=ddof)
-    return centre_and_scale(
-        block, statistics, axis=axis, center=center, missing=missing, dtype=dtype
-    )
-
-
-def _known(tile: NDArray[Any], missing: float | None) -> NDArray[np.bool_] | None:
+def known_values(tile: NDArray[Any], missing: float | None) -> NDArray[np.bool_] | None:
     """Mark the values that are not missing; None when that is all of them."""
     if missing is None:
         return None
@@ -445,7 +362,7 @@ def _known(tile: NDArray[Any], missing: float | None) -> NDArray[np.bool_] | Non
     return None if known.all() else known
 
 
-def _tiles(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+def tiles(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
     """Cut a shape into tiles of a bounded size, whole along the last axes where possible."""
     sizes: list[int] = []
     left = _TILE_ELEMENTS
@@ -457,6 +374,6 @@ def _tiles(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(at, at + size) for at, size in zip(corner, sizes, strict=True))
 
 
-def _is_reversed(values: NDArray[Any]) -> bool:
+def is_reversed(values: NDArray[Any]) -> bool:
     """Say whether the first axis is the dense one: then the walk is over the transpose."""
     return values.ndim > 1 and abs(values.strides[0]) < abs(values.strides[-1])

@@ -3,12 +3,16 @@
 Floor 5. A plan is made first and refuses everything that can be refused before work begins; the
 run then reads the array, one task a block, and writes::
 
-    scores                    (samples, components)   v.T * s: coordinates of the samples
-    loadings                  (variants, components)  u: written by chunk, never held whole
+    scores                    (samples, components)   coordinates of the samples
+    loadings                  (variants, components)  principal axes; see `pca` for conventions
     singular_values           (components)            s
+    explained_variance        (components)            s**2 over the number of samples
     explained_variance_ratio  (components)            s**2 over the sum of all squares
     residuals                 (components)            norm(x.T @ u - s * v) / s, as measured
+    mean, factor              (variants)              what was subtracted and multiplied by
     sample_id                 (samples)               copied from beside the array, if there
+
+What lies along the longer axis is written by chunk and never held whole.
 
 The axis that is not the samples is called variants here, whatever it holds. The group's document,
 with the parameters as attributes, is written last.
@@ -17,13 +21,17 @@ with the parameters as attributes, is written last.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import dask.array as da
+import numpy as np
 from dask.base import compute
 from numpy.typing import NDArray
 
@@ -32,8 +40,10 @@ from chunkstore.errors import InvalidArgumentError, MissingChunkError, NodeNotFo
 from dask_integration.genotypes import find_genotypes, write_column
 from dask_integration.io import from_store, to_store
 from dask_integration.kernels import ScaleRule
-from dask_integration.standardise import standardise
-from dask_integration.svd import svd
+from dask_integration.passes import Pass, Watch
+from dask_integration.pca import PCA, Convention, pca
+from dask_integration.scaler import rule_to_attributes
+from dask_integration.svd import ConvergenceWarning
 
 __all__ = ["MEMBERS", "PcaPlan", "PcaResult", "plan_pca", "run_pca", "sample_names"]
 
@@ -41,8 +51,11 @@ MEMBERS = (
     "scores",
     "loadings",
     "singular_values",
+    "explained_variance",
     "explained_variance_ratio",
     "residuals",
+    "mean",
+    "factor",
     "sample_id",
 )
 """Names of all arrays that a result may hold."""
@@ -70,6 +83,10 @@ class PcaPlan:
         What the centred values of a variant are divided by.
     missing : float or None
         The value that stands for a missing one.
+    convention : str
+        As in `pca`.
+    options : mapping of str to object
+        Of `svd`: method, tolerance, memory and the like.
     """
 
     source: str
@@ -78,6 +95,8 @@ class PcaPlan:
     n_components: int
     scale: ScaleRule
     missing: float | None
+    convention: Convention = "scikit-allel"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_samples(self) -> int:
@@ -100,12 +119,18 @@ class PcaResult:
         Coordinates of the samples.
     singular_values, explained_variance_ratio, residuals : numpy.ndarray, shape (k,)
         One number for each component.
+    method : str
+        The method that was used.
+    history : sequence of Pass
+        What each pass over the array found.
     """
 
     scores: NDArray[Any]
     singular_values: NDArray[Any]
     explained_variance_ratio: NDArray[Any]
     residuals: NDArray[Any]
+    method: str
+    history: tuple[Pass, ...]
 
 
 def plan_pca(
@@ -116,6 +141,8 @@ def plan_pca(
     samples_axis: str | int | None = None,
     missing: float | str | None = "declared",
     missing_chunks: Literal["error", "fill"] = "error",
+    convention: Convention = "scikit-allel",
+    options: Mapping[str, Any] | None = None,
 ) -> PcaPlan:
     """Look at the array and settle what a run will do; reads no chunk.
 
@@ -136,6 +163,10 @@ def plan_pca(
     missing_chunks : "error" or "fill"
         What a chunk that is not stored means: that it was lost, or, as Zarr has it, that all its
         values are the fill value.
+    convention : str
+        As in `pca`.
+    options : mapping of str to object, optional
+        Of `svd`: method, tolerance, memory and the like.
 
     Returns
     -------
@@ -170,10 +201,19 @@ def plan_pca(
         n_components=n_components,
         scale=scale,
         missing=missing,
+        convention=convention,
+        options=options or {},
     )
 
 
-def run_pca(plan: PcaPlan, folder: Path) -> PcaResult:
+def run_pca(
+    plan: PcaPlan,
+    folder: Path,
+    *,
+    checkpoint: Path | None = None,
+    watch: Watch | None = None,
+    writing: Any = None,
+) -> PcaResult:
     """Compute the components and write them to an empty folder.
 
     Parameters
@@ -182,6 +222,13 @@ def run_pca(plan: PcaPlan, folder: Path) -> PcaResult:
         What `plan_pca` settled.
     folder : Path
         Becomes the group of results; its own document is written last.
+    checkpoint : Path, optional
+        A group for the state after each pass; a run that was killed goes on from there.
+    watch : callable, optional
+        Told of each pass; see `passes.Watch`.
+    writing : callable, optional
+        ``writing(n_bytes)`` gives the context in which the long arrays are written, in the last
+        read of the array.
 
     Returns
     -------
@@ -196,37 +243,78 @@ def run_pca(plan: PcaPlan, folder: Path) -> PcaResult:
 
     Notes
     -----
-    Reads the array twice where the smaller side is at most some thousands, once for the singular
-    values and once for the loadings; see `svd` for the rest. Holds a few blocks a task, and the
-    scores.
+    Reads the array as often as `svd` does, and once more to write what lies along its longer
+    axis. Holds a few blocks a task, and the scores.
     """
-    x = from_store(plan.array)
-    if plan.samples_axis == 0:
-        x = x.T
-    y = standardise(x, axis=1, scale=plan.scale, missing=plan.missing)
-    found = svd(y, plan.n_components)
-    written = to_store(
-        found.u,
-        str(folder / "loadings"),
-        dimension_names=("variants", "components"),
-        compute=False,
-    )
     try:
-        _, s, v, shares, residuals = compute(
-            written, found.s, found.v, found.explained_variance_ratio, found.residuals
-        )
+        x = from_store(plan.array)
+        with warnings.catch_warnings():
+            # The residuals are in the result, and the caller says what they mean.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found = pca(
+                x,
+                plan.n_components,
+                convention=plan.convention,
+                samples_axis=plan.samples_axis,
+                scale=plan.scale,
+                missing=plan.missing,
+                checkpoint=checkpoint,
+                progress=watch,
+                **plan.options,
+            )
+        with nullcontext() if writing is None else writing(x.nbytes):
+            scores, residuals = _write_arrays(folder, plan, found)
     except MissingChunkError as error:
         raise MissingChunkError(
             f"{error}. If it was lost, make {plan.source} again; if it stands for "
             f"{plan.array.fill_value} throughout, pass --missing-chunks fill."
         ) from error
-    result = PcaResult(v.T * s, s, shares, residuals)
-    _write_small(folder, result)
+    assert found.svd is not None
     names = sample_names(plan)
     if names is not None:
         write_column(folder / _SAMPLE_ID, names, axis="samples")
-    cs.create_group(str(folder), attributes=_attributes(plan))
-    return result
+    cs.create_group(str(folder), attributes=_attributes(plan, found))
+    return PcaResult(
+        scores,
+        found.singular_values,
+        found.explained_variance_ratio,
+        residuals,
+        found.svd.method,
+        found.svd.history,
+    )
+
+
+def _write_arrays(folder: Path, plan: PcaPlan, found: PCA) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Write all arrays, the lazy ones in one read; give the scores, and residuals measured anew."""
+    by_number = found.statistics if plan.samples_axis == 0 else found.statistics.T
+    mean, factor = by_number[0], by_number[1]
+    arrays: dict[str, tuple[Any, tuple[str, ...]]] = {
+        "scores": (found.scores, ("samples", "components")),
+        "loadings": (found.loadings, ("variants", "components")),
+        "mean": (mean, ("variants",)),
+        "factor": (factor, ("variants",)),
+    }
+    lazy = []
+    for name, (values, axes) in arrays.items():
+        if isinstance(values, da.Array):
+            lazy.append(to_store(values, str(folder / name), dimension_names=axes, compute=False))
+    *_, residuals = compute(*lazy, found.check)
+    small = {name: (values, ("components",)) for name, values in _numbers(found, residuals).items()}
+    for name, (values, axes) in (arrays | small).items():
+        if not isinstance(values, da.Array):
+            cs.create_array(str(folder / name), data=values, dimension_names=axes)
+    scores = cs.open_array(str(folder / "scores"), mode="r")[...]
+    return np.asarray(scores), cast(NDArray[Any], residuals)
+
+
+def _numbers(found: PCA, residuals: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Give what has one number a component."""
+    return {
+        "singular_values": found.singular_values,
+        "explained_variance": found.explained_variance,
+        "explained_variance_ratio": found.explained_variance_ratio,
+        "residuals": residuals,
+    }
 
 
 def sample_names(plan: PcaPlan) -> list[str] | None:
@@ -289,20 +377,10 @@ def _number(declared: Any, source: str) -> float | None:
     )
 
 
-def _write_small(folder: Path, result: PcaResult) -> None:
-    """Write what has one number a component, and the scores."""
-    axes = {"scores": ("samples", "components")}
-    for name in ("scores", "singular_values", "explained_variance_ratio", "residuals"):
-        cs.create_array(
-            str(folder / name),
-            data=getattr(result, name),
-            dimension_names=axes.get(name, ("components",)),
-        )
-
-
-def _attributes(plan: PcaPlan) -> Mapping[str, Any]:
-    """Describe the run: enough to repeat it."""
+def _attributes(plan: PcaPlan, found: PCA) -> Mapping[str, Any]:
+    """Describe the run: enough to repeat it, and to project further samples."""
     missing = plan.missing
+    assert found.svd is not None
     return {
         "job": "pca",
         "source": plan.source,
@@ -312,6 +390,11 @@ def _attributes(plan: PcaPlan) -> Mapping[str, Any]:
         "n_variants": plan.n_variants,
         "components": plan.n_components,
         "scale": plan.scale or "none",
+        "scaling": rule_to_attributes(found.scaler),
+        "convention": plan.convention,
+        "method": found.svd.method,
+        "tol": found.svd.tol,
+        "passes": found.svd.passes,
         "missing_value": "NaN" if missing is not None and math.isnan(missing) else missing,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dask_integration.pictures import figure_class
 from dask_integration.staging import staged_file
 
-__all__ = ["require_plotting", "scatter"]
+__all__ = ["require_plotting", "scree_and_scatter"]
 
 # The colours of Okabe and Ito (2008, "Color Universal Design") without black and with their yellow
 # darkened to stand out on white: they stay apart for readers with any common colour blindness.
@@ -34,7 +34,7 @@ def require_plotting() -> None:
     figure_class()
 
 
-def scatter(
+def scree_and_scatter(
     path: Path,
     scores: NDArray[np.floating[Any]],
     *,
@@ -42,12 +42,13 @@ def scatter(
     labels: Sequence[str | None] | None = None,
     title: str = "",
 ) -> None:
-    """Draw the samples in the plane of the first two components, as a PNG, PDF or SVG file.
+    """Draw shares of variance, and the samples in the plane of the first two components.
 
     Parameters
     ----------
     path : Path
-        The file; its ending chooses the format. An older file is replaced as a whole.
+        The file; its ending chooses the format: PNG, PDF or SVG. An older file is replaced as a
+        whole.
     scores : numpy.ndarray, shape (n_samples, k), k >= 2
         Coordinates of the samples.
     explained : sequence of float
@@ -66,12 +67,15 @@ def scatter(
 
     Notes
     -----
-    Both axes have the same scale, so that distances in the picture are distances in the plane.
+    Both axes of the plane have the same scale, so that distances in the picture are distances in
+    the plane.
     Signs of components are arbitrary: a mirrored picture shows the same result.
     """
     # A Figure made without pyplot draws with Agg and is in no list of open figures.
-    figure = figure_class()(figsize=(8.4, 6.2), dpi=_DOTS_PER_INCH, layout="constrained")
-    axes = figure.add_subplot()
+    figure = figure_class()(figsize=(11.2, 6.2), dpi=_DOTS_PER_INCH, layout="constrained")
+    grid = figure.add_gridspec(1, 2, width_ratios=(1, 2.6))
+    _draw_scree(figure.add_subplot(grid[0]), explained)
+    axes = figure.add_subplot(grid[1])
     plane = np.asarray(scores)[:, :2]
     groups = _groups(labels, len(plane))
     n_labelled = len(groups) - (None in groups)
@@ -81,7 +85,9 @@ def scatter(
         for layer in range(min(_LAYERS, len(members))):
             axes.scatter(*plane[members[layer::_LAYERS]].T, **style, label=label, zorder=3 + layer)
             label = ""
-    _dress(axes, explained, title)
+    _dress_plane(axes, explained)
+    if title:
+        figure.suptitle(title, color=_INK, fontsize=12, x=0.01, ha="left")
     if n_labelled:
         axes.legend(
             loc="center left",
@@ -97,11 +103,11 @@ def scatter(
         figure.savefig(file)
 
 
-def _locator() -> Any:
+def _locator(*, integer: bool = False) -> Any:
     """Give round tick positions, the same distance apart on two axes of like extent."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=6, steps=[1, 2, 5, 10])
+    return MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=integer)
 
 
 def _groups(labels: Sequence[str | None] | None, n: int) -> dict[str | None, NDArray[np.intp]]:
@@ -148,18 +154,34 @@ def _legend_text(name: str | None, members: NDArray[np.intp], n_labelled: int) -
     return f"{shown} ({len(members)})"
 
 
-def _dress(axes: Any, explained: Sequence[float], title: str) -> None:
-    """Label the axes, and take away what carries no information."""
+def _draw_scree(axes: Any, explained: Sequence[float]) -> None:
+    """Draw the share of variance of each component: where it levels off, structure ends."""
+    numbers, shares = range(1, len(explained) + 1), [100 * share for share in explained]
+    axes.plot(
+        numbers, shares, color=_COLOURS[0], linewidth=1.2, marker="o", markersize=4.5, zorder=3
+    )
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(_locator(integer=True))
+    axes.set_xlabel("component", color=_INK, fontsize=11)
+    axes.set_ylabel("share of variance (%)", color=_INK, fontsize=11)
+    _dress(axes)
+
+
+def _dress_plane(axes: Any, explained: Sequence[float]) -> None:
+    """Label the axes of the plane, and give both the same scale."""
     axes.set_aspect("equal", adjustable="datalim")
     for number, (axis, share) in enumerate(
         zip((axes.xaxis, axes.yaxis), explained, strict=False), start=1
     ):
         axis.set_major_locator(_locator())
         axis.set_label_text(f"PC{number} ({share:.1%} of variance)", color=_INK, fontsize=11)
+    _dress(axes)
+
+
+def _dress(axes: Any) -> None:
+    """Take away what carries no information."""
     axes.grid(True, color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=_INK, labelsize=9, length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    if title:
-        axes.set_title(title, color=_INK, fontsize=12, loc="left", pad=10)

@@ -27,8 +27,13 @@ _REFRESH_S = 0.2
 class PhaseStarter(Protocol):
     """Opens a phase of the given name; it lasts as long as the ``with`` block."""
 
-    def __call__(self, name: str) -> AbstractContextManager[None]:
-        """Open a phase."""
+    def __call__(
+        self, name: str, n_bytes: int = 0
+    ) -> AbstractContextManager[Callable[[str], None]]:
+        """Open a phase that reads so many bytes, where that is known.
+
+        It gives a function that is told what came out of the phase, to be shown at its end.
+        """
 
 
 class Tally(NamedTuple):
@@ -68,12 +73,12 @@ def progress(client: Any, *, quiet: bool = False) -> Iterator[PhaseStarter]:
         If rich is not installed and the job is not quiet.
     """
     if quiet:
-        yield lambda name: nullcontext()
+        yield lambda name, n_bytes=0: nullcontext(lambda text: None)
         return
     console = _console()
     with counting(client) as count:
         show = _bar if console.is_terminal else _line
-        yield lambda name: show(console, name, count)
+        yield lambda name, n_bytes=0: show(console, name, count, n_bytes)
 
 
 @contextmanager
@@ -160,7 +165,7 @@ def _task_counter(client_id: str) -> Any:
 
 
 @contextmanager
-def _bar(console: Any, name: str, count: Count) -> Iterator[None]:
+def _bar(console: Any, name: str, count: Count, n_bytes: int) -> Iterator[Callable[[str], None]]:
     """Show a moving bar, and leave it standing when the phase is over."""
     from rich.progress import (
         BarColumn,
@@ -172,14 +177,21 @@ def _bar(console: Any, name: str, count: Count) -> Iterator[None]:
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("tasks"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
     )
-    before = count()
+    before, started = count(), time.monotonic()
+    note = ""
+
+    def tell(text: str) -> None:
+        nonlocal note
+        note = text
+
     with Progress(*columns, console=console) as bars:
-        bar = bars.add_task(name, total=None)
+        bar = bars.add_task(name, total=None, note="")
         over = threading.Event()
 
         def refresh() -> None:
@@ -187,27 +199,52 @@ def _bar(console: Any, name: str, count: Count) -> Iterator[None]:
             with suppress(OSError, RuntimeError):
                 while not over.wait(_REFRESH_S):
                     now = count().since(before)
-                    bars.update(bar, total=now.n_total or None, completed=now.n_done)
+                    share = now.n_done / now.n_total if now.n_total else 0
+                    bars.update(
+                        bar,
+                        total=now.n_total or None,
+                        completed=now.n_done,
+                        note=_rate(n_bytes * share, time.monotonic() - started),
+                    )
 
         watcher = threading.Thread(target=refresh, name="chunkstore-progress")
         watcher.start()
         try:
-            yield
+            yield tell
         finally:
             over.set()
             watcher.join()
-        now = count().since(before)
-        bars.update(bar, total=now.n_total, completed=now.n_total)
+        seconds, now = time.monotonic() - started, count().since(before)
+        bars.update(
+            bar,
+            total=now.n_total,
+            completed=now.n_total,
+            note="  ".join(filter(None, (_rate(n_bytes, seconds), note))),
+        )
 
 
 @contextmanager
-def _line(console: Any, name: str, count: Count) -> Iterator[None]:
+def _line(console: Any, name: str, count: Count, n_bytes: int) -> Iterator[Callable[[str], None]]:
     """Print one line when the phase is over: what a log file can hold."""
     before, started = count(), time.monotonic()
-    yield
+    notes: list[str] = []
+    yield notes.append
     n_tasks = count().since(before).n_total
     seconds = time.monotonic() - started
-    console.print(f"{name}: {n_tasks} tasks in {seconds:.1f} s", highlight=False)
+    done = f"{name}: {n_tasks} tasks in {seconds:.1f} s"
+    parts = filter(None, (done, _rate(n_bytes, seconds), *notes))
+    console.print(", ".join(parts), highlight=False, soft_wrap=True)
+
+
+def _rate(n_bytes: float, seconds: float) -> str:
+    """Say how fast bytes come in; nothing if there are none.
+
+    Examples
+    --------
+    >>> _rate(3e9, 2), _rate(0, 2)
+    ('1,500 MB/s', '')
+    """
+    return f"{n_bytes / seconds / 1e6:,.0f} MB/s" if n_bytes and seconds > 0 else ""
 
 
 def _console() -> Any:

@@ -30,6 +30,7 @@ from chunkstore.errors import InvalidArgumentError, NodeExistsError, StoreError
 __all__ = [
     "check_destination",
     "check_file",
+    "checkpoint_place",
     "keep_apart",
     "leftovers",
     "staged",
@@ -115,6 +116,18 @@ def keep_apart(source: Path, destination: Path) -> None:
             f"{'that place' if target == origin else 'inside it'}, and would be replaced. "
             "Choose another destination."
         )
+
+
+def checkpoint_place(path: Path) -> Path:
+    """Give the place beside a result where a job keeps what it knows until the result is there.
+
+    Examples
+    --------
+    >>> checkpoint_place(Path("/data/out.zarr")).name
+    '__chunkstore-passes-out.zarr'
+    """
+    target = path.resolve()
+    return target.with_name(f"{_TEMPORARY}passes-{target.name}")
 
 
 def leftovers(path: Path) -> list[Path]:

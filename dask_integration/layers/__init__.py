@@ -9,6 +9,8 @@ Floor 2. Everything above builds its graphs from these functions::
     tree_reduce    partials -> one object   a tree with a wide fan-in
     reduce_blocks  partials -> array        the same along some axes of the grid
     reread         array    -> array        the same values, computed anew from the sources
+    hold_reductions array   -> array        its reductions computed once and kept
+    share          value    -> operand      sent to the workers once
     literals_of    array    -> objects      what its tasks carry
     content_name   array    -> name         that tells its values
     spelled_out    graph    -> tasks        what each reads, writes and holds
@@ -49,6 +51,7 @@ from dask_integration.layers.contents import (
     refuse_memory_elsewhere,
     runners,
 )
+from dask_integration.layers.held import hold_reductions, share
 from dask_integration.layers.phases import phases
 from dask_integration.layers.reread import reread
 from dask_integration.layers.tree import FusingDelayed, gather, reduce_blocks, tree_reduce
@@ -62,6 +65,7 @@ __all__ = [
     "SpelledTask",
     "content_name",
     "gather",
+    "hold_reductions",
     "literals_of",
     "map_block",
     "map_partials",
@@ -75,6 +79,7 @@ __all__ = [
     "refuse_query_planning",
     "reread",
     "runners",
+    "share",
     "spelled_out",
     "tree_reduce",
     "unique_token",

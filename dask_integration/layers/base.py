@@ -1,8 +1,8 @@
 """What the members of `layers` share: checks, names, and the making of arrays.
 
 Floor 2, base of its folder. It also holds the one contract between members: a layer class of ours
-can say which names its keys have and give itself under other names, so that `reread` need not
-know the classes.
+can say which names its keys have, give itself under other names, and say whether it is a
+reduction, so that `reread` and `hold_reductions` need not know the classes.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ class RenamableLayer(Layer):
     @abstractmethod
     def renamed(self, rename: Callable[[str], str]) -> RenamableLayer:
         """Give the same layer with its own name and its sources' names replaced."""
+
+    def reduced_grid(self) -> tuple[int, ...] | None:
+        """Give the number of blocks along each axis if they are results of a reduction."""
+        return None
 
 
 def unique_token() -> str:

@@ -304,6 +304,10 @@ class _TreeLayer(RenamableLayer):
     def key_names(self) -> Iterable[str]:
         return (self.tree.name,)
 
+    def reduced_grid(self) -> tuple[int, ...] | None:
+        tree = self.tree
+        return tuple(1 if axis in tree.axes else n for axis, n in enumerate(tree.numblocks))
+
     def renamed(self, rename: Callable[[str], str]) -> _TreeLayer:
         tree = self.tree
         new = replace(tree, name=rename(tree.name), source=rename(tree.source))

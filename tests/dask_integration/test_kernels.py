@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from chunkstore.errors import InvalidArgumentError
 from dask_integration import kernels
 from dask_integration.kernels import (
-    centre_and_scale,
     mean_and_factor,
     merge_moments,
     moments,
     refuse_blocks,
-    standardise_block,
 )
+from dask_integration.scaling import Scaling
 
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=9)
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "bool")
@@ -95,6 +94,12 @@ def test_merged_moments_are_those_of_the_whole(block: NDArray[np.float64], cuts:
     scale = np.abs(block).max() + 1
     np.testing.assert_allclose(merged[:, 1], whole[:, 1], rtol=1e-13, atol=1e-13 * scale)
     np.testing.assert_allclose(merged[:, 2], whole[:, 2], rtol=1e-10, atol=1e-10 * scale**2)
+
+
+def standardise_block(
+    block: NDArray[Any], *, axis: int, dtype: str = "float64", **rule: Any
+) -> NDArray[Any]:
+    return Scaling(axis, **rule).standardise(block, dtype=dtype)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=64), st.integers(1, 40))
@@ -255,7 +260,7 @@ def test_scaling_by_known_statistics_does_not_look_at_the_values(
     shape = list(block.shape)
     shape[axis] = 1
     given_ = np.concatenate([np.full(shape, 1.0), np.full(shape, 2.0)], axis=axis)
-    found = centre_and_scale(block, given_, axis=axis, missing=missing)
+    found = Scaling(axis, missing=missing).apply(block, given_)
     np.testing.assert_allclose(found, (masked(block, missing).filled(1.0) - 1) * 2)
 
 

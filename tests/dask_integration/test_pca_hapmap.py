@@ -15,7 +15,7 @@ from dask_integration import genotypes, pca_job
 from dask_integration.blas import on_one_blas_thread
 from dask_integration.labels import match_labels, read_labels
 from dask_integration.plink import from_plink, open_plink
-from dask_integration.plot import scatter
+from dask_integration.plot import scree_and_scatter
 
 pytest.importorskip("bed_reader", reason="needs bed-reader")
 
@@ -131,12 +131,12 @@ def test_the_picture_can_be_drawn(hapmap: Run, tmp_path: Path) -> None:
     """Eleven populations make a picture of the expected size."""
     image = pytest.importorskip("matplotlib.image", reason="needs matplotlib")
     path = tmp_path / "hapmap.png"
-    scatter(
+    scree_and_scatter(
         path,
         hapmap.out["scores"][...],
         explained=hapmap.out["explained_variance_ratio"][...].tolist(),
         labels=hapmap.populations.tolist(),
     )
     pixels = image.imread(path)
-    assert pixels.shape[:2] == (1240, 1680)
+    assert pixels.shape[:2] == (1240, 2240)
     assert 0.01 < (pixels[..., :3] < 0.9).any(axis=2).mean() < 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -74,27 +75,35 @@ def test_a_failed_task_leaves_a_count_that_can_go_on(where: str) -> None:
 def test_a_log_gets_one_line_a_phase(capsys: pytest.CaptureFixture[str]) -> None:
     """Where standard error is no terminal there is no bar, and standard output stays empty."""
     with connect("none"), progress(None) as phase:
-        for name in ("first", "second"):
-            with phase(name):
-                work(4).compute()
+        with phase("first"):
+            work(4).compute()
+        with phase("second", n_bytes=10**12) as tell:
+            work(4).compute()
+            tell("residual 0.1")
     captured = capsys.readouterr()
     assert captured.out == ""
     first, second = captured.err.splitlines()
     assert first.startswith("first: 5 tasks in ")
-    assert second.startswith("second: 5 tasks in ")
+    assert first.endswith(" s")
+    assert re.fullmatch(r"second: 5 tasks in \S+ s, [\d,]+ MB/s, residual 0.1", second)
 
 
 def test_a_terminal_gets_a_bar(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The finished bar stays, with the number of tasks."""
+    """The finished bar stays, with the number of tasks, the rate and what came out."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    with connect("none"), progress(None) as phase, phase("standardise"):
+    with (
+        connect("none"),
+        progress(None) as phase,
+        phase("standardise", n_bytes=10**12) as tell,
+    ):
         work(4).compute()
+        tell("residual 0.1")
     err = capsys.readouterr().err
-    assert "standardise" in err
-    assert "5/5" in err
+    for text in ("standardise", "5/5", "MB/s", "residual 0.1"):
+        assert text in err
 
 
 def test_quiet_shows_nothing_and_needs_nothing(

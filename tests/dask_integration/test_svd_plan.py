@@ -1,0 +1,62 @@
+"""Plans of decompositions: the method that fits, the axis whose bands are small, honest bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chunkstore.errors import InvalidArgumentError
+from dask_integration.chunks import Blocks
+from dask_integration.svd_plan import LIBRARY_BYTES, SVDPlan, plan_svd
+
+
+def plan(blocks: Blocks, **arguments: Any) -> SVDPlan:
+    return plan_svd(blocks, **({"item_bytes": 1, "k": 20, "n_oversamples": 10} | arguments))
+
+
+def regular(extent: int, size: int) -> tuple[int, ...]:
+    return (size,) * (extent // size)
+
+
+def test_auto_takes_gram_while_its_matrix_is_small() -> None:
+    """Up to 4,096 on the smaller side, whichever that is."""
+    for n, method in ((4096, "gram"), (4097, "krylov")):
+        for axis, blocks in ((1, (regular(10**6, 1000), (n,))), (0, ((n,), regular(10**6, 1000)))):
+            found = plan(blocks)
+            assert (found.method, found.contracted) == (method, axis)
+
+
+def test_the_side_that_blocks_span_is_taken_when_bands_would_be_huge() -> None:
+    """Blocks of whole long rows are not merged to one band that holds the whole array."""
+    wide = (regular(20_000, 40), (50_000,))
+    for method in ("auto", "krylov"):
+        found = plan(wide, method=method)
+        assert (found.method, found.contracted, found.n) == ("krylov", 1, 50_000)
+    assert plan(((1000,), regular(500_000, 20_000))).method == "gram"
+
+
+@pytest.mark.parametrize("memory", [500, 600, 1000])
+def test_a_plan_stays_within_the_memory_that_it_was_given(memory: int) -> None:
+    """In MB: fewer mean a smaller basis, never less than one that converges."""
+    found = plan((regular(20_000, 40), (50_000,)), n_threads=2, memory=memory * 10**6)
+    assert found.held_bytes + LIBRARY_BYTES <= memory * 10**6
+    assert found.max_columns >= 80
+
+
+def test_memory_decides_against_gram() -> None:
+    """Where the square matrix does not fit, passes are made."""
+    blocks = (regular(10**6, 1000), (4000,))
+    assert plan(blocks, n_threads=2).method == "gram"
+    assert plan(blocks, n_threads=2, memory=500 * 10**6).method == "krylov"
+    with pytest.raises(InvalidArgumentError, match="method 'gram'"):
+        plan(blocks, n_threads=2, memory=500 * 10**6, method="gram")
+
+
+def test_what_never_fits_is_refused_with_what_would() -> None:
+    """The message has a number that works."""
+    blocks = (regular(10**6, 100_000), (1000,))
+    with pytest.raises(InvalidArgumentError, match=r"side by side need (\d+)") as caught:
+        plan(blocks, n_threads=4, memory=200 * 10**6)
+    needed = int(str(caught.value).split("side by side need ")[1].split()[0])
+    assert plan(blocks, n_threads=4, memory=needed).held_bytes + LIBRARY_BYTES <= needed
