@@ -13,7 +13,7 @@ task does (``writing``); how a job is begun and ended (``job``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast, overload
@@ -23,13 +23,15 @@ from dask.utils import parse_bytes
 
 import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError, NodeNotFoundError
+from dask_integration.explain import explain_targets
 from dask_integration.job import begin_job
-from dask_integration.layers import FusingDelayed
+from dask_integration.layers import FusingDelayed, runners
 from dask_integration.ledger import APPEND, NEW, Ledger, unfinished_jobs
 from dask_integration.reading import from_store
 from dask_integration.receipts import StoreReport
 from dask_integration.targets import (
     Align,
+    Target,
     plan_append,
     plan_target,
     refuse_shared_places,
@@ -40,6 +42,9 @@ __all__ = ["append", "from_store", "is_complete", "to_store"]
 
 _MERGED_BYTES = 2**28
 """Size that blocks may be merged up to where no `memory` is given."""
+
+_HELD_BLOCKS = 4
+"""Merged blocks that a thread is taken to hold at once."""
 
 
 @overload
@@ -117,8 +122,9 @@ def to_store(
     verify : bool
         Read every block back once it is written and compare it with what was to be written.
     memory : str or int, optional
-        Bytes that the merged blocks of ``align="auto"`` may take each, such as "1GB"; 256 MiB by
-        default.
+        Bytes that a process may hold for the job, such as "1GB". Blocks are merged within it, and
+        a job that is to hold more, by `explain`, is refused; the report tells what was predicted
+        and what was measured. By default nothing is predicted, and blocks are merged up to 256 MiB.
     **layout
         Further arguments of `chunkstore.create_array`: filters, serializer, order,
         chunk_key_encoding, storage_options.
@@ -187,7 +193,7 @@ def to_store(
             "resume=True goes on with what is there and overwrite=True deletes it: give one"
         )
     asked = _by_name(x, store, path=path, region=region, token=token, **layout)
-    plan = partial(plan_target, align=align, max_bytes=_bytes(memory))
+    plan = partial(plan_target, align=align, max_bytes=_merged_bytes(memory))
     tokens = {name: arguments.pop("token") for name, arguments in asked.items()}
     targets = {name: plan(**arguments) for name, arguments in asked.items()}
     refuse_shared_places(targets.values())
@@ -199,6 +205,7 @@ def to_store(
         tokens=tokens,
         retries=retries,
         verify=verify,
+        predicted_bytes=_predicted_bytes(targets.values(), memory),
     )
     return job.run() if compute else job.lazily()
 
@@ -274,7 +281,8 @@ def append(
     found = Ledger.find(array.store, array.path, APPEND) if resume else None
     if found is not None:
         start = found[1]["region"][axis]
-    target = plan_append(x, array, axis=axis, start=start, align=align, max_bytes=_bytes(memory))
+    max_bytes = _merged_bytes(memory)
+    target = plan_append(x, array, axis=axis, start=start, align=align, max_bytes=max_bytes)
     refuse_sources([target])
     job = begin_job(
         {"": replace(target, overwrite=overwrite)},
@@ -283,13 +291,30 @@ def append(
         tokens={"": token},
         retries=retries,
         verify=verify,
+        predicted_bytes=_predicted_bytes([target], memory),
     )
     return cast(StoreReport, job.run()) if compute else job.lazily()
 
 
-def _bytes(memory: str | int | None) -> int:
+def _merged_bytes(memory: str | int | None) -> int:
+    """Give how large blocks may become where they are merged."""
     if memory is None:
         return _MERGED_BYTES
+    # A thread holds the merged block, what it is merged from, and its encoded form.
+    return max(1, _bytes(memory) // (_HELD_BLOCKS * runners().n_threads))
+
+
+def _predicted_bytes(targets: Iterable[Target], memory: str | int | None) -> int:
+    """Give what a process is to hold, where somebody asked; refuse more than was allowed."""
+    if memory is None:
+        return 0
+    targets = list(targets)
+    told = explain_targets(targets)
+    told.require_memory(_bytes(memory), doing=f"write {', '.join(t.where for t in targets)}")
+    return max(1, told.peak_bytes)
+
+
+def _bytes(memory: str | int) -> int:
     try:
         n_bytes = int(parse_bytes(memory))
     except ValueError:

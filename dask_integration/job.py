@@ -34,7 +34,7 @@ from dask_integration.layers import (
 from dask_integration.ledger import APPEND, NEW, Finished, Ledger
 from dask_integration.receipts import StoreReport, Tally, merge_receipts
 from dask_integration.targets import Target
-from dask_integration.writing import BlockWriter, write_block
+from dask_integration.writing import BlockWriter, memory_meter, write_block
 
 __all__ = ["Job", "begin_job"]
 
@@ -80,6 +80,7 @@ def begin_job(
     tokens: Mapping[str, str | None],
     retries: int,
     verify: bool,
+    predicted_bytes: int,
 ) -> Job:
     """Open the arrays of a job for writing; from here on things are touched.
 
@@ -95,6 +96,8 @@ def begin_job(
         The user's word for the values of each array.
     retries, verify
         As in `to_store`.
+    predicted_bytes : int
+        The most that a process is to hold, to be told beside what it held; 0 if nobody asked.
 
     Raises
     ------
@@ -117,7 +120,9 @@ def begin_job(
         name: _opened(target, plans[name] | {"peers": peers}, found[name], resume=resume)
         for name, target in targets.items()
     }
-    return Job(parts, single=single, retries=retries, verify=verify)
+    return Job(
+        parts, single=single, retries=retries, verify=verify, predicted_bytes=predicted_bytes
+    )
 
 
 def _plan(target: Target, token: str | None) -> Plan:
@@ -279,18 +284,23 @@ class Job:
         The arrays, by name.
     single : bool
         Whether the job is about one array, that has no name.
-    retries, verify
-        As in `to_store`.
+    retries, verify, predicted_bytes
+        As in `begin_job`.
     """
 
     parts: Mapping[str, _Part]
     single: bool
     retries: int
     verify: bool
+    predicted_bytes: int
 
     def run(self) -> StoreReport | dict[str, StoreReport]:
         """Run the job here and now."""
         end, graph = self._end(), self._graph(list)
+        if self.predicted_bytes:
+            for part in self.parts.values():
+                # Where tasks run in this process its memory is measured from here on.
+                memory_meter(part.ledger.token)
         settings = {}
         if other_processes(graph) is not None:
             settings["retries"] = self.retries
@@ -321,6 +331,7 @@ class Job:
                 target.x.numblocks,
                 self.retries,
                 self.verify,
+                measure=self.predicted_bytes > 0,
             )
             tallies.append(
                 partial(
@@ -352,7 +363,7 @@ class Job:
                 part.publishes,
                 part.target.grows_to,
             )
-        return _End(parts, self.single)
+        return _End(parts, self.single, self.predicted_bytes)
 
 
 def _alone(finish: Any, tally: Tally) -> Any:
@@ -387,13 +398,15 @@ class _End:
 
     parts: Mapping[str, _Ending]
     single: bool
+    predicted_bytes: int
 
     def __dask_tokenize__(self) -> str:
         return unique_token()
 
     def __call__(self, tallies: Sequence[Tally]) -> StoreReport | dict[str, StoreReport]:
         told = dict(zip(self.parts, tallies, strict=True))
-        reports = {name: _report(part, told[name]) for name, part in self.parts.items()}
+        predicted = self.predicted_bytes
+        reports = {n: _report(p, told[n], predicted) for n, p in self.parts.items()}
         for part in self.parts.values():
             part.show()
         # Only when all have appeared: each ledger knows what its peers are.
@@ -402,7 +415,7 @@ class _End:
         return reports[""] if self.single else reports
 
 
-def _report(part: _Ending, tally: Tally) -> StoreReport:
+def _report(part: _Ending, tally: Tally, predicted_bytes: int) -> StoreReport:
     whole = merge_receipts([tally, part.done])
     assert whole.n_blocks == part.n_blocks, f"{whole} for {part.n_blocks} blocks"
     return StoreReport(
@@ -415,4 +428,6 @@ def _report(part: _Ending, tally: Tally) -> StoreReport:
         write_s=whole.write_s,
         elapsed_s=max(0.0, tally.ended_s - tally.started_s),
         n_resumed=part.done.n_blocks,
+        predicted_bytes=predicted_bytes,
+        peak_bytes=tally.peak_bytes,
     )

@@ -25,6 +25,7 @@ class Receipt(NamedTuple):
     checksum: int
     started_s: float
     write_s: float
+    peak_bytes: int = 0
 
 
 class Tally(NamedTuple):
@@ -36,6 +37,7 @@ class Tally(NamedTuple):
     write_s: float
     started_s: float
     ended_s: float
+    peak_bytes: int = 0
 
 
 def checksum(values: np.ndarray[Any, Any]) -> int:
@@ -73,6 +75,7 @@ def merge_receipts(parts: Sequence[Receipt | Tally]) -> Tally:
         write_s=sum(tally.write_s for tally in tallies),
         started_s=min((tally.started_s for tally in tallies), default=math.inf),
         ended_s=max((tally.ended_s for tally in tallies), default=-math.inf),
+        peak_bytes=max((tally.peak_bytes for tally in tallies), default=0),
     )
 
 
@@ -86,6 +89,7 @@ def _tally(receipt: Receipt) -> Tally:
         write_s=receipt.write_s,
         started_s=receipt.started_s,
         ended_s=receipt.started_s + receipt.write_s,
+        peak_bytes=receipt.peak_bytes,
     )
 
 
@@ -114,6 +118,9 @@ class StoreReport:
         Seconds from the first write's begin to the last one's end.
     n_resumed : int
         Blocks that were written before the job was interrupted, among `n_blocks`.
+    predicted_bytes, peak_bytes : int
+        The most that a process was to hold for the job, and by how much the one that grew most has
+        grown since its first block. 0 where no `memory` was given.
 
     Examples
     --------
@@ -133,10 +140,16 @@ class StoreReport:
     write_s: float
     elapsed_s: float
     n_resumed: int = 0
+    predicted_bytes: int = 0
+    peak_bytes: int = 0
 
     def __str__(self) -> str:
         speed = self.value_bytes / self.elapsed_s / 1e6 if self.elapsed_s > 0 else math.nan
         rate = "" if math.isnan(speed) or speed < 1 else f", {speed:,.0f} MB/s"
+        memory = (
+            f"  memory of a process: {self.predicted_bytes / 1e6:,.1f} MB predicted, "
+            f"{self.peak_bytes / 1e6:,.1f} MB measured\n"
+        )
         resumed = f"  {self.n_resumed:,} of the blocks had been written before\n"
         return (
             f"wrote {self.target}\n"
@@ -145,5 +158,6 @@ class StoreReport:
             f"{resumed if self.n_resumed else ''}"
             f"  {self.elapsed_s:.2f} s from first to last write, "
             f"{self.write_s:.2f} s of encoding and storing over all threads\n"
+            f"{memory if self.predicted_bytes else ''}"
             f"  checksum {self.checksum}"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from dask_integration.attempts import attempt
 from dask_integration.chunks import Block
 from dask_integration.layers import phases
 from dask_integration.ledger import Ledger
+from dask_integration.memory import PeakMeter
 from dask_integration.receipts import Receipt, checksum
 
-__all__ = ["BlockWriter", "write_block"]
+__all__ = ["BlockWriter", "memory_meter", "write_block"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class BlockWriter:
         How often a block is written again after the store failed.
     verify : bool
         Read each block back.
+    measure : bool
+        Tell how much memory the process has taken.
     """
 
     array: cs.Array
@@ -50,10 +53,12 @@ class BlockWriter:
     numblocks: tuple[int, ...]
     retries: int
     verify: bool
+    measure: bool
 
 
 def write_block(writer: BlockWriter, block: Block, values: Any) -> Receipt:
     """Write the values of one block and give the receipt."""
+    meter = memory_meter(writer.ledger.token) if writer.measure else None
     values = _checked(values, block)
     region = block.at(writer.starts)
     started_s, start = time.time(), time.perf_counter()
@@ -66,11 +71,18 @@ def write_block(writer: BlockWriter, block: Block, values: Any) -> Receipt:
 
     attempt(write, retries=writer.retries)
     write_s = time.perf_counter() - start
-    receipt = Receipt(block.id, values.nbytes, checksum(values), started_s, write_s)
+    peak_bytes = 0 if meter is None else meter.peak_bytes()
+    receipt = Receipt(block.id, values.nbytes, checksum(values), started_s, write_s, peak_bytes)
     number = int(np.ravel_multi_index(block.id, writer.numblocks)) if block.id else 0
     # Only now: what the ledger says is finished will not be written again.
     attempt(partial(writer.ledger.record, number, receipt), retries=writer.retries)
     return receipt
+
+
+@lru_cache(maxsize=8)
+def memory_meter(token: str) -> PeakMeter:
+    """Give what measures this process's memory for a job, from the first call on."""
+    return PeakMeter()
 
 
 def _verify(array: cs.Array, region: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:

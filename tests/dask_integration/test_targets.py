@@ -27,7 +27,7 @@ from tests.dask_integration.arrays import VALUES, Counting, n_tasks, read_back, 
 def test_aligned_blocks_pass_through_as_they_are() -> None:
     """Blocks whose edges coincide with units are not rechunked, however large they are."""
     x = da.zeros((20, 14), chunks=((8, 12), 14))
-    job: Any = to_store(x, cs.MemoryStore(), path="y", chunks=(4, 7), compute=False, memory=1)
+    job: Any = to_store(x, cs.MemoryStore(), path="y", chunks=(4, 7), compute=False)
     assert n_tasks(job) == 2 + 1
 
 
@@ -44,11 +44,12 @@ def test_merging_keeps_within_the_memory() -> None:
     """Where merged blocks grow too large, they are cut along other axes; a unit never is."""
     x = da.from_array(VALUES, chunks=(1, 14))
     array = cs.create_array(cs.MemoryStore(), shape=VALUES.shape, chunks=(10, 2), dtype="f8")
-    report = to_store(x, array, memory=10 * 4 * 8)
-    assert report.n_blocks == 2 * 4
-    np.testing.assert_array_equal(array[...], VALUES)
-    with pytest.raises(AlignmentError, match=r"single chunk \(10, 2\) takes 160 bytes.*`memory`"):
-        to_store(x, array, memory=159)
+    with dask.config.set(scheduler="synchronous"):
+        report = to_store(x, array, memory=10 * 4 * 8 * 4)
+        assert report.n_blocks == 2 * 4
+        np.testing.assert_array_equal(array[...], VALUES)
+        with pytest.raises(AlignmentError, match=r"chunk \(10, 2\) takes 160 bytes.*`memory`"):
+            to_store(x, array, memory=159 * 4)
 
 
 def test_irregular_blocks_get_chunks_of_the_largest() -> None:
@@ -82,6 +83,19 @@ def test_regions_that_share_units_are_written_at_once(tmp_path: Path) -> None:
     ]
     dask.compute(*jobs)
     np.testing.assert_array_equal(array[...], np.arange(2400.0).reshape(60, 40))
+
+
+def test_a_job_that_would_hold_too_much_is_refused(tmp_path: Path) -> None:
+    """What `explain` predicts is checked before anything is made, and told beside the measured."""
+    x = from_store(stored(tmp_path, values=np.ones((512, 512)), chunks=(64, 512)), chunks="storage")
+    y = x - x.mean(axis=0)
+    with pytest.raises(InvalidArgumentError, match=r"cannot write 'y' in .* within 1\.0 MB"):
+        to_store(y, tmp_path, path="y", memory="1MB")
+    assert not (tmp_path / "y").exists()
+    report = to_store(y, tmp_path, path="y", memory="100MB")
+    assert 2e6 < report.predicted_bytes < 100e6
+    assert report.peak_bytes < 100e6
+    assert "MB predicted" in str(report)
 
 
 # --- many arrays -------------------------------------------------------------------------------
