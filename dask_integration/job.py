@@ -27,6 +27,7 @@ from dask_integration.layers import (
     content_name,
     gather,
     other_processes,
+    spanning,
     tree_reduce,
     unique_token,
     write_layer,
@@ -301,11 +302,11 @@ class Job:
             for part in self.parts.values():
                 # Where tasks run in this process its memory is measured from here on.
                 memory_meter(part.ledger.token)
-        settings = {}
-        if other_processes(graph) is not None:
-            settings["retries"] = self.retries
+        # No scheduler of this process runs a task again, and some refuse to be asked to.
+        settings = {} if other_processes(graph) is None else {"retries": self.retries}
         try:
-            return end(cast(Any, graph).compute(**settings))
+            with spanning("to_store"):
+                return end(cast(Any, graph).compute(**settings))
         except BaseException as error:
             for part in self.parts.values():
                 left = "is unfinished and cannot be opened" if part.publishes else "is unfinished"

@@ -52,7 +52,7 @@ from dask_integration.layers.contents import (
     runners,
 )
 from dask_integration.layers.held import hold_reductions, share
-from dask_integration.layers.phases import phases
+from dask_integration.layers.phases import phases, spanning
 from dask_integration.layers.reread import reread
 from dask_integration.layers.tree import FusingDelayed, gather, reduce_blocks, tree_reduce
 
@@ -80,6 +80,7 @@ __all__ = [
     "reread",
     "runners",
     "share",
+    "spanning",
     "spelled_out",
     "tree_reduce",
     "unique_token",

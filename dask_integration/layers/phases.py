@@ -21,10 +21,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
 
-__all__ = ["phases"]
+__all__ = ["phases", "spanning"]
 
 _THREAD: int | None = getattr(resource, "RUSAGE_THREAD", None)
 """Only Linux counts by thread."""
@@ -38,6 +38,17 @@ class _Spent(threading.local):
 
 
 _spent = _Spent()
+
+
+def spanning(name: str) -> AbstractContextManager[Any]:
+    """Give a context in which what a cluster computes is shown as a span of its own.
+
+    Where distributed is not loaded, nothing happens. A span is a mark on tasks and, unlike
+    resources and workers, does not keep the scheduler from queuing them.
+    """
+    distributed: Any = sys.modules.get("distributed")
+    span = getattr(distributed, "span", None)
+    return nullcontext() if span is None else cast(AbstractContextManager[Any], span(name))
 
 
 @contextmanager
