@@ -112,7 +112,10 @@ class ShardingCodec(ArrayBytesCodec):
         assert chunk_shape is not None
         grid = RegularGrid(spec.shape, chunk_shape)
         index_spec = ChunkSpec((*grid.grid_shape, 2), _UINT64, np.uint64(_EMPTY))
-        inner = _nested(settings, "codecs", [spec.replace(shape=chunk_shape)])
+        try:
+            inner = _nested(settings, "codecs", [spec.replace(shape=chunk_shape)])
+        except RecursionError as error:
+            raise CodecError("sharding_indexed is nested too deeply", key="codecs") from error
         index = _nested(settings, "index_codecs", [index_spec])
         index_nbytes = None if index is None else index.encoded_nbytes()
         if index is not None and index_nbytes is None:

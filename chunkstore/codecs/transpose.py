@@ -43,14 +43,16 @@ class TransposeCodec(ArrayArrayCodec):
     def from_configuration(cls, configuration: Mapping[str, Any], spec: ChunkSpec) -> Self:
         """Make the codec; see `Codec.from_configuration`."""
         settings = Settings(cls.name, configuration, required=("order",))
-        settings.check()
         order = settings.get("order")
-        ndim = len(spec.shape)
         if (
             not isinstance(order, (list, tuple))
             or any(isinstance(axis, bool) or not isinstance(axis, int) for axis in order)
-            or sorted(order) != list(range(ndim))
+            or sorted(order) != list(range(len(order)))
         ):
+            settings.note("order", "a permutation of the axes 0, 1, …")
+        settings.check()
+        ndim = len(spec.shape)
+        if len(order) != ndim:
             raise CodecError(
                 f'transpose takes for "order" a permutation of {list(range(ndim))}, got {order!r}',
                 key="order",

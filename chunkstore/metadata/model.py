@@ -45,6 +45,7 @@ __all__ = [
 MAX_EXTENT = 2**63 - 1
 """No axis of an array is longer, and no chunk has more bytes: indices are signed 64-bit."""
 
+_MOST_LETTERS = 1000
 _MOST_LINES = 50
 """Problems that the message of one error lists; the error itself keeps all of them."""
 
@@ -60,6 +61,9 @@ class CodecSpec(NamedTuple):
     configuration: Mapping[str, Any]
     must_understand: bool = True
 
+
+_MAX_AXES = 64
+"""Of an array in memory."""
 
 UNREAD = CodecSpec("", {})
 """Stands for an entry that cannot be read, so that the others keep their places."""
@@ -181,13 +185,18 @@ class Problems:
 def metadata_error(document: str, problems: Sequence[tuple[str, str]]) -> MetadataError:
     """Make the error that lists the problems of a document, each with its JSON path."""
     shown = problems[:_MOST_LINES]
-    lines = "".join(f"\n  {path or '(document)'}: {what}" for path, what in shown)
+    lines = "".join(f"\n  {path or '(document)'}: {_shortened(what)}" for path, what in shown)
     if len(problems) > len(shown):
         lines += f"\n  and {len(problems) - len(shown)} more"
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return MetadataError(
         f"{document} is not valid, {count}:{lines}", document=document, problems=list(problems)
     )
+
+
+def _shortened(what: str) -> str:
+    """Cut a text that shows a large part of a document."""
+    return what if len(what) <= _MOST_LETTERS else f"{what[:_MOST_LETTERS]} …"
 
 
 def step(path: str, key: str) -> str:
@@ -250,7 +259,9 @@ def count_problem(value: Any, least: int) -> str:
 def check_chunk_bytes(
     chunk_shape: Shape, data_type: DataType, path: str, problems: Problems
 ) -> None:
-    """Note a problem if no machine could hold one decoded chunk."""
+    """Note a problem if no machine, or no array of numpy, could hold one decoded chunk."""
+    if len(chunk_shape) > _MAX_AXES:
+        problems.add(path, f"has {len(chunk_shape)} axes, more than the {_MAX_AXES} of numpy")
     n_bytes = math.prod(chunk_shape) * data_type.dtype.itemsize
     if n_bytes > MAX_EXTENT:
         problems.add(path, f"makes chunks of {n_bytes} bytes, more than can be addressed")

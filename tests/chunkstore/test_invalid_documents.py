@@ -668,6 +668,24 @@ def test_many_problems_make_a_short_message() -> None:
     assert len(caught.value.problems) == 1000  # type: ignore[attr-defined, arg-type]
     assert str(caught.value).count("\n") < 60
     assert "and 950 more" in str(caught.value)
+    store = store_of("zarr.json", changed(ARRAY, {"fill_value": [0] * 100_000}))
+    with pytest.raises(MetadataError) as caught:
+        cs.open_array(store, mode="r")
+    assert len(str(caught.value)) < 2000
+
+
+def test_more_than_can_be_held() -> None:
+    """What no array of numpy could hold is refused as a fault of the document."""
+    ones = {"name": "regular", "configuration": {"chunk_shape": [1] * 65}}
+    store = store_of("zarr.json", changed(ARRAY, {"shape": [1] * 65, "chunk_grid": ones}))
+    with pytest.raises(MetadataError, match="65 axes, more than the 64 of numpy"):
+        cs.open_array(store, mode="r")
+    codecs: list[Any] = [BYTES]
+    for _ in range(300):
+        codecs = [codec("sharding_indexed", chunk_shape=[1, 1], codecs=codecs)]
+    store = store_of("zarr.json", changed(ARRAY, {"codecs": codecs}))
+    with pytest.raises(MetadataError, match="nested too deeply"):
+        cs.open_array(store, mode="r")
 
 
 # -- unusual, but valid ---------------------------------------------------------------------------
