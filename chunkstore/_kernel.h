@@ -18,7 +18,10 @@ typedef struct {
     size_t size;
 } memory_t;
 
+/* Make room, for other content than before; 0 if there is. */
 int reserve(memory_t *memory, size_t size);
+/* Make room for more at the end of what is there; NULL if there is none. */
+char *extend(memory_t *memory, size_t used, size_t more);
 
 /* What one thread needs while it works; all of it is freed when the thread is done. */
 typedef struct {

@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef GUARD_MEMORY
+#include <sys/mman.h>
+#define GUARD_PAGE 4096
+#endif
+
 #define BLOSC_HEADER 16
 #define LZ4_HEADER 4
 #define CHECKSUM 4
@@ -145,18 +150,47 @@ const char *connect_codecs(const char *blosc, const char *zstd, const char *crc3
     return steps;
 }
 
-void free_worker(worker_t *worker) {
-    free(worker->value.data);
-    free(worker->chunk.data);
-    free(worker->index.data);
-    free(worker->encoded.data);
-    if (worker->zstd_in != NULL) {
-        zstd_free_in(worker->zstd_in);
+#ifdef GUARD_MEMORY
+/* For ci/fuzz: memory that ends at a page nobody may touch, so that a library that reads or writes
+ * one byte too far is seen, though it was built without a sanitizer. */
+static void let_go(memory_t *memory) {
+    if (memory->data != NULL) {
+        const size_t start = (size_t)memory->data & ~(size_t)(GUARD_PAGE - 1);
+        munmap((void *)start, (size_t)memory->data + memory->size - start + GUARD_PAGE);
     }
-    if (worker->zstd_out != NULL) {
-        zstd_free_out(worker->zstd_out);
-    }
+    memory->data = NULL;
+    memory->size = 0;
 }
+
+int reserve(memory_t *memory, size_t size) {
+    const size_t n = (size + GUARD_PAGE - 1) / GUARD_PAGE * GUARD_PAGE;
+    let_go(memory);
+    char *data = mmap(NULL, n + GUARD_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                      -1, 0);
+    if (data == MAP_FAILED || mprotect(data + n, GUARD_PAGE, PROT_NONE) < 0) {
+        return -1;
+    }
+    memory->data = data + n - size;
+    memory->size = size;
+    return 0;
+}
+
+char *extend(memory_t *memory, size_t used, size_t more) {
+    memory_t old = *memory;
+    if (old.size - used < more) {
+        *memory = (memory_t){NULL, 0};
+        if (reserve(memory, used + more) < 0) {
+            return NULL;
+        }
+        if (used > 0) {
+            memcpy(memory->data, old.data, used);
+        }
+        let_go(&old);
+    }
+    return memory->data + used;
+}
+#else
+static void let_go(memory_t *memory) { free(memory->data); }
 
 int reserve(memory_t *memory, size_t size) {
     if (memory->size < size) {
@@ -166,6 +200,33 @@ int reserve(memory_t *memory, size_t size) {
         memory->size = memory->data == NULL ? 0 : size;
     }
     return memory->data == NULL ? -1 : 0;
+}
+
+char *extend(memory_t *memory, size_t used, size_t more) {
+    if (memory->size - used < more) {
+        size_t size = used + more > 2 * memory->size ? used + more : 2 * memory->size;
+        char *data = realloc(memory->data, size);
+        if (data == NULL) {
+            return NULL;
+        }
+        memory->data = data;
+        memory->size = size;
+    }
+    return memory->data + used;
+}
+#endif
+
+void free_worker(worker_t *worker) {
+    let_go(&worker->value);
+    let_go(&worker->chunk);
+    let_go(&worker->index);
+    let_go(&worker->encoded);
+    if (worker->zstd_in != NULL) {
+        zstd_free_in(worker->zstd_in);
+    }
+    if (worker->zstd_out != NULL) {
+        zstd_free_out(worker->zstd_out);
+    }
 }
 
 /* --- decoding -------------------------------------------------------------------------------- */

@@ -8,8 +8,15 @@
 #include <unistd.h>
 
 #define WINDOW_BYTES (1 << 15) /* small inner chunks are read together up to this */
-#define LINE_BYTES 512         /* shorter lines are sooner copied than read one by one */
+
+/* ci/fuzz sets these low, for its arrays are small. */
+#ifndef LINE_BYTES
+#define LINE_BYTES 512 /* shorter lines are sooner copied than read one by one */
+#endif
+#ifndef PIECES_BYTES
 #define PIECES_BYTES (1 << 20) /* larger chunks are decoded piece by piece */
+#endif
+
 #define CHECKSUM 4
 
 /* --- geometry -------------------------------------------------------------------------------- */
@@ -432,20 +439,6 @@ static const char *gather(const job_t *job, const share_t *shares, char *origin,
     }
     run_copy(&copy, chunk + at, from);
     return chunk;
-}
-
-/* Make room for more at the end of what is there. */
-static char *extend(memory_t *memory, size_t used, size_t more) {
-    if (memory->size - used < more) {
-        size_t size = used + more > 2 * memory->size ? used + more : 2 * memory->size;
-        char *data = realloc(memory->data, size);
-        if (data == NULL) {
-            return NULL;
-        }
-        memory->data = data;
-        memory->size = size;
-    }
-    return memory->data + used;
 }
 
 /* Encode one chunk behind what is there; *used grows by its length, or not if it is empty. */
