@@ -34,7 +34,8 @@ else:
     from dask_integration.io import append, from_store, is_complete, to_store
     from dask_integration.pca import PCA, load_pca, pca
     from dask_integration.receipts import StoreReport
-    from dask_integration.rechunk import RechunkJob, RechunkReport, rechunk
+    from dask_integration.rechunk import rechunk
+    from dask_integration.rechunk_job import RechunkJob, RechunkReport
     from dask_integration.rechunk_plan import RechunkPlan
     from dask_integration.reductions import reduce
     from dask_integration.scaler import StandardScaler

@@ -407,7 +407,7 @@ def _of_plan(plan: RechunkPlan, job: Any) -> Explanation:
         traffic=tuple(traffic),
         task_bytes=max((stage.task_bytes for stage in plan.stages), default=0),
         held_bytes=0,
-        n_processes=1,
+        n_processes=plan.n_processes,
         n_threads=plan.n_at_once,
         plan=plan,
     )

@@ -171,8 +171,8 @@ class RechunkPlan:
         Bytes of an element.
     memory_bytes : int
         What a process may hold.
-    n_threads : int
-        Threads of a process.
+    n_threads, n_processes : int
+        Threads of a process, and processes.
     n_at_once : int
         Tasks that a process runs at a time.
     n_inner : int
@@ -192,6 +192,7 @@ class RechunkPlan:
     item_bytes: int
     memory_bytes: int
     n_threads: int
+    n_processes: int
     n_at_once: int
     n_inner: int
     stages: tuple[Stage, ...]
@@ -387,6 +388,7 @@ class _Problem:
             item_bytes=self.item_bytes,
             memory_bytes=self.memory_bytes,
             n_threads=self.n_threads,
+            n_processes=self.n_processes,
             n_at_once=n_at_once,
             n_inner=n_inner,
             stages=stages,

@@ -41,6 +41,9 @@ from dask_integration.layers import literals_of, need_task_array, refuse_memory_
 __all__ = [
     "Align",
     "Target",
+    "existing_node",
+    "holds",
+    "is_untouched",
     "plan_append",
     "plan_target",
     "refuse_shared_places",
@@ -112,18 +115,11 @@ class Target:
 
     def existing(self) -> cs.Array | cs.Group | None:
         """Give what is at the place now; None if nothing opens there."""
-        try:
-            return cs.open(self.store, path=self.array.path, mode="r+")
-        except (NodeNotFoundError, MetadataError):
-            return None
+        return existing_node(self.store, self.array.path)
 
     def is_untouched(self) -> bool:
         """Whether there is nothing at the place but marks of jobs."""
-        prefix = f"{self.array.path}/" if self.array.path else ""
-        found = self.store.list_dir(prefix)
-        return all(
-            key.removeprefix(prefix).startswith("__") for key in (*found.keys, *found.prefixes)
-        )
+        return is_untouched(self.store, self.array.path)
 
 
 def plan_target(
@@ -423,7 +419,7 @@ def refuse_sources(targets: Sequence[Target]) -> None:
         if target.is_new and not target.overwrite:
             continue
         changed = target.array if target.layout is None else target.existing()
-        if changed is None or not any(_holds(changed, source) for source in sources):
+        if changed is None or not any(holds(changed, source) for source in sources):
             continue
         if target.is_new:
             raise InvalidArgumentError(
@@ -437,7 +433,22 @@ def refuse_sources(targets: Sequence[Target]) -> None:
         )
 
 
-def _holds(node: cs.Array | cs.Group, source: Any) -> bool:
+def existing_node(store: cs.Store, path: str) -> cs.Array | cs.Group | None:
+    """Give what is at a place now; None if nothing opens there."""
+    try:
+        return cs.open(store, path=path, mode="r+")
+    except (NodeNotFoundError, MetadataError):
+        return None
+
+
+def is_untouched(store: cs.Store, path: str) -> bool:
+    """Whether there is nothing at a place but marks of jobs."""
+    prefix = f"{path}/" if path else ""
+    found = store.list_dir(prefix)
+    return all(key.removeprefix(prefix).startswith("__") for key in (*found.keys, *found.prefixes))
+
+
+def holds(node: cs.Array | cs.Group, source: Any) -> bool:
     """Whether an object is an array at or below the place of a node."""
     if not isinstance(source, cs.Array):
         return False

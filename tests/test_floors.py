@@ -123,6 +123,7 @@ DASK_FLOORS = {
     "dask_integration.io": 4,
     "dask_integration.job": 3,
     "dask_integration.reading": 3,
+    "dask_integration.rechunk_job": 3,
     "dask_integration.targets": 3,
     "dask_integration.writing": 3,
     "dask_integration.plink": 4,
@@ -211,6 +212,7 @@ SAME_FLOOR = {
     "chunkstore.checks": ("chunkstore.sharding",),
     "chunkstore.layout": ("chunkstore.sharding",),
     "chunkstore.resizing": ("chunkstore.documents", "chunkstore.engine"),
+    "dask_integration.rechunk_job": ("dask_integration.targets",),
     # `to_store` asks what it will hold before it begins.
     "dask_integration.io": ("dask_integration.explain",),
     "dask_integration.pca_job": ("dask_integration.genotypes", "dask_integration.pca"),

@@ -159,7 +159,7 @@ def test_no_more_at_once_than_fit() -> None:
     assert store.most_at_once <= report.plan.n_at_once * report.plan.n_inner
 
 
-@pytest.mark.parametrize(("method", "n_good"), [("direct", 10), ("staged", 10), ("staged", 30)])
+@pytest.mark.parametrize(("method", "n_good"), [("direct", 10), ("staged", 10), ("staged", 20)])
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
 def test_a_failure_leaves_nothing_that_opens(method: Any, n_good: int, scheduler: str) -> None:
     """After a failure there are no pieces and no array, and the job can be run again."""
@@ -175,17 +175,80 @@ def test_a_failure_leaves_nothing_that_opens(method: Any, n_good: int, scheduler
     store.fails = fail
     arguments: dict[str, Any] = {
         "path": "a", "chunks": (2, 36), "memory": 4_000, "method": method, "retries": 0,
+        "token": "t",
     }  # fmt: skip
     with dask.config.set(scheduler=scheduler):
         with pytest.raises(StoreError) as caught:
             run(source, store, **arguments)
-        assert "run again with overwrite=True" in "".join(caught.value.__notes__)
+        assert "run again with resume=True" in "".join(caught.value.__notes__)
         assert not [key for key in store.list_prefix("") if "rechunk-pieces" in key]
         with pytest.raises(NodeNotFoundError):
             cs.open_array(store, path="a", mode="r")
         store.fails = lambda what, key: False
-        report = run(source, store, **arguments, overwrite=True)
+        again = {"overwrite": True} if scheduler == "threads" else {"resume": True, "token": "t"}
+        report = run(source, store, **arguments | again)
+    assert report.n_tasks + report.n_resumed == report.plan.n_tasks
     np.testing.assert_array_equal(report.array[...], VALUES)
+
+
+def interrupted(source: cs.Array, store: RecordingStore, **arguments: Any) -> None:
+    """Run a job that fails in its middle."""
+    n_sets = 0
+
+    def fail(what: str, key: str) -> bool:
+        nonlocal n_sets
+        n_sets += what == "set" and "c/" in key
+        return n_sets > 10
+
+    store.fails = fail
+    with pytest.raises(StoreError):
+        run(source, store, retries=0, **arguments)
+    store.fails = lambda what, key: False
+
+
+def test_resuming_needs_the_same_job(tmp_path: Path) -> None:
+    """Another source, layout or smaller bound is refused, and what is not provably the same."""
+    how: dict[str, Any] = {"chunks": (2, 36), "memory": 4_000}
+    source = columns(tmp_path / "a")
+    store = RecordingStore()
+    interrupted(source, store, **how)
+    for change, match in [
+        ({"memory": 2_500}, "was planned for"),
+        ({"chunks": (4, 36)}, "layout is another"),
+        ({"fill_value": 3}, "layout is another"),
+        ({"token": "other"}, "source has changed"),
+        ({"overwrite": True}, "give one"),
+    ]:
+        with pytest.raises(InvalidArgumentError, match=match):
+            run(source, store, resume=True, **how | change)
+    # The regions are those of the job that began, whatever is asked for now.
+    report = run(source, store, resume=True, **how | {"memory": "1GB", "method": "staged"})
+    assert report.plan.memory_bytes == 4_000
+    np.testing.assert_array_equal(report.array[...], VALUES)
+    assert not [key for key in store.list_prefix("") if "__" in key]
+
+    other = RecordingStore()
+    interrupted(source, other, **how)
+    source[0, 0] = -1
+    with pytest.raises(InvalidArgumentError, match="source has changed"):
+        run(source, other, resume=True, **how)
+    # A store in memory cannot tell whether it has changed.
+    unproved = columns(None)
+    interrupted(unproved, other, overwrite=True, **how)
+    with pytest.raises(InvalidArgumentError, match="pass the same `token`"):
+        run(unproved, other, resume=True, **how)
+
+
+def test_resuming_what_was_not_interrupted(tmp_path: Path) -> None:
+    """Resuming begins a job that was not begun, and refuses one that has ended or is another's."""
+    source, store = columns(tmp_path / "a"), cs.MemoryStore()
+    how: dict[str, Any] = {"chunks": (2, 36), "resume": True}
+    np.testing.assert_array_equal(run(source, store, path="b", **how).array[...], VALUES)
+    with pytest.raises(NodeExistsError, match="no job on it is unfinished"):
+        run(source, store, path="b", **how)
+    store.set("c/zarr.txt", b"not ours")
+    with pytest.raises(InvalidArgumentError, match="no ledger"):
+        run(source, store, path="c", **how)
 
 
 def test_failures_that_pass_are_retried() -> None:
