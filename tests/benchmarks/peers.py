@@ -130,7 +130,8 @@ class Zarr(Peer):
         self.needs = needs
         self._pipeline = pipeline
 
-    def _configure(self, threads: int) -> None:
+    def configure(self, threads: int) -> None:
+        """Choose this pipeline for all of zarr-python."""
         import zarr
 
         settings: dict[str, Any] = {"threading.max_workers": threads}
@@ -149,13 +150,13 @@ class Zarr(Peer):
     def open(self, path: Path, threads: int) -> Any:
         import zarr
 
-        self._configure(threads)
+        self.configure(threads)
         return zarr.open_array(path, mode="r")
 
     def create(self, path: Path, layout: Layout, threads: int) -> Any:
         import zarr
 
-        self._configure(threads)
+        self.configure(threads)
         return zarr.create_array(path, **zarr_arguments(layout))
 
 
