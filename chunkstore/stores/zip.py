@@ -294,11 +294,19 @@ class _ObjectSource:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
     def file(self) -> IO[bytes]:
         return self._file
 
     def read(self, start: int, n_bytes: int) -> bytes:
+        if os.getpid() != self._process:
+            # Its place in the file is shared with the parent: each would read what the other seeks.
+            raise OSError(
+                errno.EBADF,
+                "the file object belongs to the process that this one was forked from; open the "
+                "file again here",
+            )
         with self._lock:
             self._file.seek(start)
             pieces: list[bytes] = []

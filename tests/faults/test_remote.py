@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -249,6 +250,32 @@ def test_pickle_holds_the_spec_alone(store: ObjectStore) -> None:
     assert len(sent) < 3000
     assert np.array_equal(pickle.loads(sent)[...], np.arange(10))
     assert pickle.loads(pickle.dumps(store))._service() is store._service()
+
+
+FORK = """
+import os, sys, json
+import chunkstore as cs
+from chunkstore.errors import StoreError
+
+x = cs.open_array(sys.argv[1], mode="r", storage_options=json.loads(sys.argv[2]))
+assert x[0] == 0
+child = os.fork()
+if child == 0:
+    try:
+        os._exit(0 if x[1] == 1 else 1)
+    except StoreError as error:
+        os._exit(2 if "Start workers by spawn or forkserver" in str(error) else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_is_told(s3: Service) -> None:
+    """A process forked from one that used an object store gets an error in words, and no hang."""
+    url = s3.make_url()
+    cs.create_array(url, data=np.arange(10), storage_options=s3.options)
+    command = [sys.executable, "-W", "ignore", "-c", FORK, url, json.dumps(s3.options)]
+    assert subprocess.run(command, cwd=CHECKOUT, check=False, timeout=60).returncode == 2
 
 
 # --- several processes ---------------------------------------------------------------------------

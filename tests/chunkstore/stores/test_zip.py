@@ -265,6 +265,31 @@ def test_threads_write_at_once(tmp_path: Path) -> None:
 # --- arrays --------------------------------------------------------------------------------------
 
 
+FORK = """
+import os, sys
+from chunkstore import ZipStore
+from chunkstore.errors import StoreError
+
+store = ZipStore(open(sys.argv[1], "rb") if sys.argv[2] == "object" else sys.argv[1])
+expected = store.get("a/c/0")
+child = os.fork()
+if child == 0:
+    try:
+        os._exit(0 if store.get("a/c/0") == expected else 1)
+    except StoreError as error:
+        os._exit(2 if "forked from" in str(error) else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize(("kind", "code"), [("path", 0), ("object", 2)])
+def test_forked_child(file: Path, kind: str, code: int) -> None:
+    """A forked process reads a zip file by its path; a file object is its parent's, and refused."""
+    command = [sys.executable, "-c", FORK, str(file), kind]
+    assert subprocess.run(command, cwd=CHECKOUT, check=False, timeout=30).returncode == code
+
+
 def test_arrays(tmp_path: Path) -> None:
     """Arrays, sharded ones too, are written to a zip file and read back from its path."""
     path = tmp_path / "x.zip"
