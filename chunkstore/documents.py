@@ -206,11 +206,8 @@ def delete_node(store: Store, path: str) -> None:
         return
     mark = join(path, PENDING)
     store.set(mark, b"{}")
-    for key in formats.document_keys(path):
-        store.delete(key)
-    for key in tuple(store.list_prefix(prefix)):
-        if key != mark:
-            store.delete(key)
+    store.delete_many(formats.document_keys(path))
+    store.delete_many([key for key in store.list_prefix(prefix) if key != mark])
     store.delete_prefix(prefix)
     mark_all_changed()
 

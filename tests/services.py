@@ -56,10 +56,10 @@ def needs(*modules: str) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, log: Path) -> Iterator[None]:
+def running(command: list[str], port: int, log: Path, *, cwd: Path | None = None) -> Iterator[None]:
     """Run a server until the end of the context; it is up when its port answers."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent)
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=cwd or log.parent)
     try:
         end = time.monotonic() + START_S
         while True:

@@ -244,10 +244,14 @@ class Store:
         """
         return None
 
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """Forget keys, in any order; those that are not stored do not matter."""
+        for key in keys:
+            self.delete(key)
+
     def delete_prefix(self, prefix: str) -> None:
         """Forget every key under a prefix."""
-        for key in tuple(self.list_prefix(prefix)):
-            self.delete(key)
+        self.delete_many(tuple(self.list_prefix(prefix)))
 
     def file_prefix(self, prefix: str) -> str | None:
         """Give what the file names of all keys with a prefix start with.

@@ -1,7 +1,9 @@
-"""Throughput over a local S3 service: chunkstore beside zarr-python over obstore and over s3fs.
+"""Throughput over local S3 services: chunkstore beside zarr-python over obstore and over s3fs.
 
-64 MiB in chunks of 1 MiB, plain bytes. The service is moto's, in Python: it bounds all contenders
-alike, so the ratios say which client costs less, and the figures nothing of a real network.
+64 MiB in chunks of 1 MiB, plain bytes. Three services: moto's, in Python, which computes longer
+over a request than the clients do, so that none can be much faster than another; a quick one, which
+only holds bytes, so that what the clients cost shows; and the same with 20 ms before each answer,
+as a service far away has, where the number of requests under way decides.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from tests.services import free_port, running
 
 OPTIONS = {"access_key_id": "tester", "secret_access_key": "secret", "region": "us-east-1"}
 CHUNKS = (1, 1024, 256)
+ROOT = Path(__file__).resolve().parents[2]
 
 Opener = Callable[[Scale, dict[str, Any] | None], Any]
 """Makes an array of a layout, or opens the one made with None."""
@@ -46,37 +50,51 @@ def rows(scale: Scale) -> list[Row]:
     def check_written(open_it: Opener, _: Any) -> None:
         equals(values, open_it(scale, None)[...])
 
-    around = partial(service, scale)
-    return [
-        Row(
-            "write all", what,
-            [
-                Contender(
-                    name, partial(prepare_write, open_it), needs=needs,
-                    check=partial(check_written, open_it),
-                )
-                for name, (open_it, needs) in OPENERS.items()
-            ],
-            around=around,
-        ),
-        Row(
-            "read all", what,
-            [
-                Contender(name, partial(prepare_read, open_it), needs=needs)
-                for name, (open_it, needs) in OPENERS.items()
-            ],
-            check=lambda result: equals(values, result),
-            around=around,
-        ),
-    ]  # fmt: skip
+    def rows_on(where: str) -> list[Row]:
+        around = partial(service, scale, where)
+        return [
+            Row(
+                f"write all, {where}", what,
+                [
+                    Contender(
+                        name, partial(prepare_write, open_it), needs=needs,
+                        check=partial(check_written, open_it),
+                    )
+                    for name, (open_it, needs) in OPENERS.items()
+                ],
+                around=around,
+                goal=1.0,
+            ),
+            Row(
+                f"read all, {where}", what,
+                [
+                    Contender(name, partial(prepare_read, open_it), needs=needs)
+                    for name, (open_it, needs) in OPENERS.items()
+                ],
+                check=lambda result: equals(values, result),
+                around=around,
+                goal=1.0,
+            ),
+        ]  # fmt: skip
+
+    return [row for where in SERVICES for row in rows_on(where)]
+
+
+SERVICES: dict[str, tuple[list[str], list[str]]] = {
+    "moto": (["moto.server", "-H", "127.0.0.1", "-p"], []),
+    "quick service": (["tests.object_server"], ["0"]),
+    "far service": (["tests.object_server"], ["0.02"]),
+}
+"""What comes before and after the port in the command that runs a service."""
 
 
 @contextlib.contextmanager
-def service(scale: Scale) -> Iterator[None]:
+def service(scale: Scale, where: str) -> Iterator[None]:
     """Run an S3 service with an empty bucket, and leave its address where workers find it."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with running(command, port, scale.folder / "service.log"):
+    before, after = SERVICES[where]
+    command = [sys.executable, "-m", *before, str(port), *after]
+    with running(command, port, scale.folder / "service.log", cwd=ROOT):
         endpoint = f"http://127.0.0.1:{port}"
         urllib.request.urlopen(urllib.request.Request(f"{endpoint}/bucket", method="PUT")).close()
         (scale.folder / "endpoint").write_text(endpoint)

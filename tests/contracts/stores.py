@@ -118,6 +118,16 @@ class StoreContract:
         assert store.get("a/b") is None
         assert store.get("a/c") == b"2"
 
+    def test_forgets_many(self, store: Store) -> None:
+        """Many keys are deleted with one call, also where some of them are not stored."""
+        keys = [f"a/{i}" for i in range(12)]
+        for key in keys[::2]:
+            store.set(key, b"1")
+        store.set("b", b"2")
+        store.delete_many(iter(keys[:10]))
+        store.delete_many([])
+        assert sorted(store.list_prefix()) == ["a/10", "b"]
+
     def test_a_prefix_is_no_key(self, store: Store) -> None:
         """The start of a key has no value, and deleting it deletes nothing."""
         store.set("a/b", b"1")

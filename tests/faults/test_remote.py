@@ -86,6 +86,18 @@ def test_requests_are_counted(store: ObjectStore, proxy: Proxy) -> None:
         assert proxy.requests[0].range.startswith("bytes=-")
 
 
+def test_deletion_takes_few_requests(store: ObjectStore, proxy: Proxy) -> None:
+    """An array is replaced with as many requests for ten chunks as for none, but for writing."""
+    counts = []
+    for n in (1, 10):
+        layout = {"data": np.ones(n), "chunks": 1, "overwrite": True}
+        cs.create_array(store, name="x", **layout)
+        proxy.forget()
+        cs.create_array(store, name="x", **layout)
+        counts.append(len(proxy.requests) - n)
+    assert counts[0] == counts[1]
+
+
 # --- faults --------------------------------------------------------------------------------------
 
 
