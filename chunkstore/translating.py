@@ -27,7 +27,6 @@ from chunkstore.codecs import table
 from chunkstore.codecs.base import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, Codec
 from chunkstore.codecs.bytes import BytesCodec
 from chunkstore.codecs.chain import FilterChain
-from chunkstore.codecs.zfpy import ZfpyCodec
 from chunkstore.description import Description
 from chunkstore.dtypes import from_numpy
 from chunkstore.errors import CodecError, InvalidArgumentError
@@ -97,6 +96,9 @@ def _names_axes(value: Any, ndim: int) -> bool:
     return is_list and all(name is None or isinstance(name, str) for name in value)
 
 
+_LOSSLESS_ZFP = {"mode": 4, "tolerance": -1, "rate": -1, "precision": -1}
+
+
 class Parts(NamedTuple):
     """The codecs of a chunk by kind, those of a version 2 chain of filters taken apart."""
 
@@ -161,7 +163,7 @@ def _parts(pipeline: Pipeline) -> tuple[Parts, str]:
                 elif isinstance(codec, ArrayBytesCodec):
                     serializer = codec
         of_bytes = [*behind, *of_bytes]
-    if isinstance(serializer, ZfpyCodec) and not serializer.is_lossless:
+    if serializer.name == "numcodecs.zfpy" and serializer.configuration() != _LOSSLESS_ZFP:
         serializer = BytesCodec("little")
     return Parts(of_arrays, serializer, of_bytes), order
 

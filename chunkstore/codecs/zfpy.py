@@ -90,11 +90,6 @@ class ZfpyCodec(ArrayBytesCodec):
             "precision": self.precision,
         }
 
-    @property
-    def is_lossless(self) -> bool:
-        """Whether elements are read with all their bits."""
-        return self.mode == 4 and self.tolerance < 0
-
     def encoded_bound(self, spec: ChunkSpec) -> int:
         """Give what the largest block takes, for each of them."""
         return _HEADER_BYTES + _n_blocks(spec.shape) * _MOST_BITS_A_BLOCK // 8 + 8
