@@ -70,10 +70,17 @@ class Struct(DataType):
         return {"name": self.name, "configuration": {"fields": fields}}
 
     def to_v2(self, order: str = "<") -> Any:
-        return [
-            [name, data_type.to_v2(order), *([list(shape)] if shape else [])]
-            for name, data_type, shape in self.fields
-        ]
+        described = []
+        for name, data_type, shape in self.fields:
+            typestr = data_type.to_v2(order)
+            if isinstance(typestr, str) and typestr[0] not in "<>|":
+                # TensorStore's words for an array's type, which no numpy knows in a record.
+                raise InvalidArgumentError(
+                    f"Zarr version 2 has no type for field {name!r} of {data_type.name}; use "
+                    f"zarr_format=3"
+                )
+            described.append([name, typestr, *([list(shape)] if shape else [])])
+        return described
 
     # -- fill values ----------------------------------------------------------------------------
 

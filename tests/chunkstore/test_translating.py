@@ -180,3 +180,13 @@ def test_attributes_that_name_no_axes() -> None:
     new = cs.copy(old, None, zarr_format=3)
     assert new.dimension_names is None
     assert new.attrs["_ARRAY_DIMENSIONS"] == ["x"]
+
+
+def test_fields_without_a_type_in_version_2() -> None:
+    """A record with a field that version 2 has no type for is refused before anything is made."""
+    pytest.importorskip("ml_dtypes", reason="an optional dependency")
+    new = cs.create_array(None, shape=2, dtype=[("a", "bfloat16")])
+    store = cs.MemoryStore()
+    with pytest.raises(InvalidArgumentError, match="no type for field 'a' of bfloat16"):
+        cs.copy(new, store, zarr_format=2)
+    assert list(store.list_prefix("")) == []
