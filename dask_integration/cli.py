@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +28,7 @@ from chunkstore.errors import (
 )
 from dask_integration import genotypes, pca_job
 from dask_integration.clusters import connect, require_visible
+from dask_integration.interrupts import ended_in_order
 from dask_integration.labels import match_labels, read_labels, write_labels
 from dask_integration.passes import Pass
 from dask_integration.pca import Convention
@@ -331,7 +330,7 @@ def _job(
     The cluster ends before the folder takes its name or goes: then no task writes to it any more.
     """
     with (
-        _ended_in_order(),
+        ended_in_order(),
         staged(place, overwrite=arguments.overwrite, members=members) as folder,
         connect(arguments.cluster, n_workers=arguments.workers) as client,
         progress(client, quiet=arguments.quiet) as phase,
@@ -340,26 +339,6 @@ def _job(
             require_visible(client, str(path))
         yield folder, phase
     make_parent_groups(place)
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Let a batch system's SIGTERM or a lost terminal's SIGHUP clean up as Ctrl-C does."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    # What the user has set, such as nohup's deafness to SIGHUP, stays.
-    taken = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
-    if threading.current_thread() is not threading.main_thread():
-        taken = []
-    for number in taken:
-        signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _check(place: Path, arguments: argparse.Namespace, members: Collection[str]) -> None:

@@ -94,6 +94,7 @@ DASK_FLOORS = {
     "dask_integration.blas": 0,
     "dask_integration.chunks": 0,
     "dask_integration.factors": 0,
+    "dask_integration.interrupts": 0,
     "dask_integration.kernels": 0,
     "dask_integration.labels": 0,
     "dask_integration.memory": 0,
@@ -150,6 +151,7 @@ DASK_FLOORS = {
     "dask_integration": 7,
     "dask_integration.xarray": 7,
     "dask_integration.cli": 8,
+    "dask_integration.cli_rechunk": 8,
 }
 
 SAME_FLOOR = {
