@@ -157,6 +157,8 @@ def _plan(
         "memory_bytes": memory,
         "n_threads": n_threads,
         "n_processes": n_processes,
+        # As many as the slower store wants: threads that wait for it cost memory alone.
+        "n_requests": max(array.store.concurrency, store.concurrency),
         "method": method,
     }
     begun = begun_with(store, draft.path) if resume else None

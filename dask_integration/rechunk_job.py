@@ -228,6 +228,7 @@ class RechunkJob:
                 "memory_bytes": plan.memory_bytes,
                 "n_threads": plan.n_threads,
                 "n_processes": plan.n_processes,
+                "n_requests": plan.n_requests,
                 "method": plan.method,
             },
         }

@@ -172,7 +172,9 @@ class RechunkPlan:
     memory_bytes : int
         What a process may hold.
     n_threads, n_processes : int
-        Threads of a process, and processes.
+        Threads of a process for tasks, and processes.
+    n_requests : int
+        Requests that a process was to keep under way, if memory allows.
     n_at_once : int
         Tasks that a process runs at a time.
     n_inner : int
@@ -193,6 +195,7 @@ class RechunkPlan:
     memory_bytes: int
     n_threads: int
     n_processes: int
+    n_requests: int
     n_at_once: int
     n_inner: int
     stages: tuple[Stage, ...]
@@ -298,6 +301,7 @@ def plan_rechunk(
     memory_bytes: int,
     n_threads: int = 1,
     n_processes: int = 1,
+    n_requests: int = 1,
     method: Method = "auto",
 ) -> RechunkPlan:
     """Plan how to copy an array into other chunks within a memory bound.
@@ -311,7 +315,10 @@ def plan_rechunk(
     memory_bytes : int
         What one process may hold at a time.
     n_threads, n_processes : int
-        Threads of a process, and processes that work at it.
+        Threads of a process for tasks, and processes that work at it.
+    n_requests : int
+        Requests that a process should keep under way where stores mostly wait: a task then uses
+        more threads than there are processors, as far as memory allows.
     method : {"auto", "direct", "staged"}
         "auto" takes the direct copy if it reads the source up to three times, or for less than a
         staged copy costs.
@@ -346,7 +353,9 @@ def plan_rechunk(
         raise InvalidArgumentError(
             f"cannot rechunk an array of shape {shape} into one of {target.read.extents}"
         )
-    problem = _Problem(source, target, item_bytes, memory_bytes, n_threads, n_processes)
+    problem = _Problem(
+        source, target, item_bytes, memory_bytes, n_threads, n_processes, max(n_threads, n_requests)
+    )
     if math.prod(shape) == 0:
         return problem.plan()
     direct = None if method == "staged" else _cheapest(_direct, problem)
@@ -372,6 +381,7 @@ class _Problem:
     memory_bytes: int
     n_threads: int
     n_processes: int
+    n_requests: int
 
     def plan(
         self,
@@ -389,6 +399,7 @@ class _Problem:
             memory_bytes=self.memory_bytes,
             n_threads=self.n_threads,
             n_processes=self.n_processes,
+            n_requests=self.n_requests,
             n_at_once=n_at_once,
             n_inner=n_inner,
             stages=stages,
@@ -427,13 +438,13 @@ _Maker: TypeAlias = Callable[[_Problem, int, int], RechunkPlan | None]
 def _cheapest(make: _Maker, problem: _Problem) -> RechunkPlan | None:
     """Choose how to use the threads: many tasks hold small regions, many threads much scratch."""
     best, best_cost = None, math.inf
-    for n_at_once, n_inner in _shares(problem.n_threads):
+    for n_at_once, n_inner in _shares(problem.n_threads, problem.n_requests):
         plan = make(problem, n_at_once, n_inner)
         if plan is None:
             continue
         n_runners = n_at_once * problem.n_processes
         cost = plan.cost_bytes * max(_idle(s.n_tasks, n_runners) for s in plan.stages)
-        cost *= problem.n_threads / (n_at_once * n_inner)
+        cost *= problem.n_requests / (n_at_once * n_inner)
         if n_at_once < problem.n_threads:
             cost *= _FEWER_AT_ONCE
         if cost < best_cost:
@@ -441,17 +452,20 @@ def _cheapest(make: _Maker, problem: _Problem) -> RechunkPlan | None:
     return best
 
 
-def _shares(n_threads: int) -> Iterator[tuple[int, int]]:
-    """Give numbers of tasks at once and of threads for each, within a number of threads.
+def _shares(n_threads: int, n_requests: int) -> Iterator[tuple[int, int]]:
+    """Give numbers of tasks at once, and of threads for each, within what is useful.
 
     Examples
     --------
-    >>> list(_shares(4))
+    >>> list(_shares(4, 4))
     [(4, 1), (2, 2), (2, 1), (1, 4), (1, 2), (1, 1)]
     """
-    halves = [n_threads >> by for by in range(n_threads.bit_length())]
-    for n_at_once in halves:
-        yield from ((n_at_once, n) for n in halves if n_at_once * n <= n_threads)
+    for n_at_once in _halves(n_threads):
+        yield from ((n_at_once, n_inner) for n_inner in _halves(n_requests // n_at_once))
+
+
+def _halves(n: int) -> list[int]:
+    return [n >> by for by in range(n.bit_length())]
 
 
 def _idle(n_tasks: Any, n_runners: int) -> Any:
@@ -543,7 +557,7 @@ def _staged(problem: _Problem, n_at_once: int, n_inner: int) -> RechunkPlan | No
 
 def _too_little(problem: _Problem, method: Method) -> InvalidArgumentError:
     """Say what would fit, found by trying."""
-    needed = replace(problem, n_threads=1, memory_bytes=1)
+    needed = replace(problem, n_threads=1, n_requests=1, memory_bytes=1)
     makers: list[_Maker] = (
         [_direct] if method == "direct" else [_staged] if method == "staged" else [_direct, _staged]
     )

@@ -42,6 +42,7 @@ def problems(draw: st.DrawFn) -> tuple[Units, Units, dict[str, int]]:
         "memory_bytes": draw(st.integers(1, 4_000)),
         "n_threads": draw(st.integers(1, 5)),
         "n_processes": draw(st.integers(1, 3)),
+        "n_requests": draw(st.integers(1, 9)),
     }
     return draw(units(shape)), draw(units(shape)), bound
 
@@ -106,7 +107,8 @@ def test_every_plan_is_right(method: str, problem: tuple[Units, Units, dict[str,
         scratch = 2 * plan.n_inner * max(n for _, n in cells(reads.read))
         assert stage.task_bytes >= bound["item_bytes"] * (largest + scratch)
     assert plan.peak_bytes <= bound["memory_bytes"]
-    assert plan.n_at_once * plan.n_inner <= bound["n_threads"]
+    assert plan.n_at_once <= bound["n_threads"]
+    assert plan.n_at_once * plan.n_inner <= max(bound["n_threads"], bound["n_requests"])
 
 
 @given(problem=problems())
@@ -159,6 +161,15 @@ def test_shards_are_units_of_writing() -> None:
     # Each chunk once, though each task opens the only shard.
     assert plan.read_amplification == 1
     assert stage.n_values_read == stage.n_tasks > 1
+
+
+def test_stores_that_wait_get_more_requests() -> None:
+    """Where requests wait, tasks use more threads than there are processors, if memory allows."""
+    problem = Units.of((64, 1024), (64, 1)), Units.of((64, 1024), (1, 1024))
+    how = {"item_bytes": 1, "n_threads": 2, "n_requests": 16}
+    plenty, tight = (plan_rechunk(*problem, memory_bytes=m, **how) for m in (10**6, 10_000))
+    assert plenty.n_at_once * plenty.n_inner == 16
+    assert 1 <= tight.n_at_once * tight.n_inner < 16
 
 
 def test_large_grids_are_planned_at_once() -> None:
