@@ -221,6 +221,8 @@ class Run:
     def noise_line(self) -> str:
         """Say how steady the machine was."""
         seconds = [s for outcome in self.outcomes for s in outcome.noise]
+        if not seconds:
+            return "Noise: nothing was measured"
         middle = statistics.median(seconds)
         return (
             f"Noise: a fixed loop took {figure(middle, 's')} (median), "

@@ -24,12 +24,18 @@ def rows(scale: Scale) -> list[Row]:
             "data", "what make wrote", [Contender("chunkstore", lambda: reading(scale))],
             make=lambda: (scale.folder / "made.txt").write_text(str(os.getpid())),
         ),
+        Row("no data", "nothing", [Contender("chunkstore", gives(RIGHT))], make=broken),
     ]  # fmt: skip
 
 
 def gives(value: int) -> Callable[[], Callable[[], Any]]:
     """Give the `prepare` of a contender whose result is a value."""
     return lambda: lambda: value
+
+
+def broken() -> None:
+    """Fail, as any work may."""
+    raise OSError("the disk is full")
 
 
 def states(scale: Scale) -> list[Contender]:
@@ -40,7 +46,7 @@ def states(scale: Scale) -> list[Contender]:
         raise CannotError("it has no sums")
 
     def fails() -> Callable[[], Any]:
-        return lambda: 1 // 0
+        return broken
 
     def dies() -> Callable[[], Any]:
         print("last words")

@@ -64,7 +64,7 @@ def test_states(scale: Scale) -> None:
         "wrong": ("wrong", "ValueError: 1 of 1 elements differ"),
         "missing": ("not installed", "no_such_module"),
         "cannot": ("cannot", "it has no sums"),
-        "fails": ("failed", "ZeroDivisionError: integer division or modulo by zero"),
+        "fails": ("failed", "OSError: the disk is full"),
         "dies": ("failed", "the process ended: last words"),
         "unchecked limit": ("measured", ""),
     }
@@ -87,6 +87,17 @@ def test_data_are_made_by_another_process(scale: Scale) -> None:
     """What a row reads is made before its contenders start, in a process of its own."""
     (result,) = sample("data", scale).results
     assert result.is_measured, result.note
+
+
+def test_data_that_cannot_be_made(scale: Scale) -> None:
+    """Where the data of a row cannot be made, the row fails and the run goes on."""
+    outcome = sample("no data", scale)
+    run = report.Run.begun("full", scale.folder)
+    run.add(outcome)
+    assert run.noise_line() == "Noise: nothing was measured"
+    (failure,) = outcome.failures()
+    assert failure.endswith("no data: make: failed: OSError: the disk is full")
+    assert outcome.shortfalls() == ["ours was not measured"]
 
 
 def test_ratios(outcome: Outcome) -> None:
