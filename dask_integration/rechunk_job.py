@@ -32,7 +32,14 @@ import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError, NodeExistsError
 from dask_integration.attempts import attempt
 from dask_integration.chunks import Block
-from dask_integration.layers import phases, read_layer, tree_reduce, unique_token
+from dask_integration.layers import (
+    other_processes,
+    phases,
+    read_layer,
+    spanning,
+    tree_reduce,
+    unique_token,
+)
 from dask_integration.ledger import NEW, Finished, Ledger
 from dask_integration.memory import PeakMeter
 from dask_integration.receipts import Receipt
@@ -293,8 +300,11 @@ class RechunkJob:
         )
         only = finished.missing() if len(finished) else None
         job: Any = tree_reduce(receipts, _add, only=only, label="rechunked")
+        # No scheduler of this process runs a task again, and some refuse to be asked to.
+        settings = {} if other_processes(job) is None else {"retries": self.retries}
         try:
-            copied = cast(_Copied, job.compute())
+            with spanning("rechunk"):
+                copied = cast(_Copied, job.compute(**settings))
         except BaseException:
             _room(token, copy.n_at_once).close()
             raise
