@@ -149,7 +149,7 @@ class _Rules(NamedTuple):
             is_free = _is_free(file)
             return Leftover(
                 "lock", path, n_bytes, age_s, is_free,
-                "nobody holds it" if is_free else "somebody holds it",
+                "nobody holds it" if is_free else "somebody holds it, or that cannot be told",
             )  # fmt: skip
         writer = writer_of(name)
         kind = "deleted folder" if os.path.isdir(file) else "half-written value"
@@ -228,7 +228,7 @@ def _is_free(file: str, *, unlink: bool = False) -> bool:
     """Whether nobody holds a lock; removes its file, as its holder would have, if that is asked."""
     try:
         handle = os.open(file, os.O_RDWR)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -236,7 +236,8 @@ def _is_free(file: str, *, unlink: bool = False) -> bool:
             return False
         if unlink:
             os.unlink(file)
-    except (BlockingIOError, FileNotFoundError):
+    except OSError:
+        # It is held, or has just gone, or cannot be told.
         return False
     finally:
         os.close(handle)

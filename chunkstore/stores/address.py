@@ -19,7 +19,8 @@ __all__ = ["Address", "fail"]
 _SECRET = re.compile(
     r"key|secret|token|pass|pwd|signature|credential|sas|auth|connection|cookie|certificate", re.I
 )
-_IN_URL = re.compile(r"(?<=://)[^/\s@]+@|(?<=\?)[^\s\"'<>)]+")
+_IN_URL = re.compile(r"(?<!abfs://)(?<!abfss://)(?<=://)[^/\s@]+@|(?<=\?)[^\s\"'<>)]+")
+"""Users and passwords, but not Azure's containers, which stand in their place; and queries."""
 _MOST_TEXT = 600
 
 

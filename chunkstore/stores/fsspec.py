@@ -241,4 +241,8 @@ def _opened(address: Address, process: int) -> tuple[Any, str]:
         raise InvalidArgumentError(
             f"fsspec cannot open {address!r}: {address.hide(str(error))}"
         ) from None
+    except Exception as error:
+        # Such as a server that cannot be reached: some connect when they are made.
+        text = address.hide(f"{type(error).__name__}: {error}")
+        raise StoreError(f"fsspec cannot open {address!r}: {text}") from None
     return system, str(root)

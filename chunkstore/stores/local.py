@@ -49,6 +49,9 @@ class LocalStore(Store):
         Return from a change only when it is on the disk, so that it outlives a power cut: each
         file is synchronised before it gets its name, and its folder after. By default the
         operating system writes when it sees fit; a crash of the process loses nothing either way.
+    single_writer : bool
+        Promise that no other process changes what this one does. Then no files are locked, for
+        file systems that have no locks, as Lustre is often mounted.
 
     Notes
     -----
@@ -70,13 +73,18 @@ class LocalStore(Store):
     b'1'
     """
 
-    __slots__ = ("_synced", "fsync", "root")
+    __slots__ = ("_synced", "fsync", "root", "single_writer")
 
     deletes_at_once = True
     guards_updates = True
 
     def __init__(
-        self, root: str | os.PathLike[str], *, read_only: bool = False, fsync: bool = False
+        self,
+        root: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        fsync: bool = False,
+        single_writer: bool = False,
     ) -> None:
         super().__init__(read_only=read_only)
         given = os.fsdecode(root)
@@ -91,11 +99,16 @@ class LocalStore(Store):
             )
         self.root = path
         self.fsync = fsync
+        self.single_writer = single_writer
         self._synced: set[str] = set()
 
     def spec(self) -> tuple[str, dict[str, Any]]:
-        """Give the folder, the mode and whether to synchronise."""
-        return self.root, {"read_only": self.read_only, "fsync": self.fsync}
+        """Give the folder, and how it is used."""
+        return self.root, {
+            "read_only": self.read_only,
+            "fsync": self.fsync,
+            "single_writer": self.single_writer,
+        }
 
     def __hash__(self) -> int:
         # As the base has it, but without a spec: asked for with every chunk that is written.
@@ -110,7 +123,9 @@ class LocalStore(Store):
     def enclosing(self) -> LocalStore | None:
         """Give the store of the folder above the root."""
         above = os.path.dirname(self.root)
-        return None if above == self.root else LocalStore(above, fsync=self.fsync)
+        if above == self.root:
+            return None
+        return LocalStore(above, fsync=self.fsync, single_writer=self.single_writer)
 
     def get(self, key: str) -> bytes | None:
         """Read the file of a key."""
@@ -265,6 +280,9 @@ class LocalStore(Store):
         with locks of the one machine only (``local_lock``, ``localflock``) cannot be told.
         """
         with thread_lock(self, kind, name):
+            if self.single_writer:
+                yield
+                return
             file = self._lock_file(kind, name)
             handle = self._locked_file(file, name)
             try:
@@ -302,6 +320,18 @@ class LocalStore(Store):
                     raise
                 os.close(handle)
         except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                with contextlib.suppress(OSError):
+                    os.unlink(file)
+                raise StoreError(
+                    f"cannot lock {name or '/'!r} in {self!r}: the file system has no locks "
+                    f"({error.strerror}), so other processes cannot be kept out, and what two of "
+                    f"them update at once would be lost. If no other process writes there, open "
+                    f"the store with single_writer=True",
+                    store=self,
+                    key=name,
+                    errno=error.errno,
+                ) from error
             self._fail("lock", name, error)
 
     def exists(self, key: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
@@ -134,5 +135,7 @@ def _service(address: Address) -> Service:
 
 
 def text_of(error: Exception) -> str:
-    """Give what an error of obstore says, without how it looks in memory."""
-    return str(error).partition("\n\nDebug source")[0]
+    """Give what an error of obstore says, and of how it looks in memory the reason alone."""
+    text, _, inside = str(error).partition("\n\nDebug source")
+    reasons = re.findall(r'\bmessage: "([^"]+)"', inside)
+    return f"{text.strip()}: {reasons[-1]}" if reasons else text

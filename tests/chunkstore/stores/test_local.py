@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import pickle
 import stat
@@ -321,6 +322,24 @@ def test_writers_of_one_key_do_not_meet(store: LocalStore) -> None:
         thread.join()
     value = store.get("a")
     assert value in {bytes([i]) * 1000 for i in range(4)}
+    assert files(store) == ["a"]
+
+
+def test_a_file_system_without_locks(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where files cannot be locked nothing is updated, unless no one else writes."""
+    store.set("a", b"1")
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StoreError, match=r"no locks .*single_writer=True"):
+        store.update("a", lambda _: b"2")
+    assert store.get("a") == b"1"
+    alone = LocalStore(store.root, single_writer=True)
+    alone.update("a", lambda _: b"2")
+    assert store.get("a") == b"2"
+    assert pickle.loads(pickle.dumps(alone)).single_writer
     assert files(store) == ["a"]
 
 
