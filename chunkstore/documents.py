@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from copy import deepcopy
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -440,7 +441,7 @@ class Attributes(MutableMapping[str, Any]):
         return f"Attributes({self.asdict()!r})"
 
     def __getitem__(self, name: str) -> Any:
-        return self._node.metadata.attributes[name]
+        return self.asdict()[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.update({name: value})
@@ -460,8 +461,8 @@ class Attributes(MutableMapping[str, Any]):
         return len(self._node.metadata.attributes)
 
     def asdict(self) -> dict[str, Any]:
-        """Give the attributes as a plain dict, a copy."""
-        return dict(self._node.metadata.attributes)
+        """Give the attributes as a plain dict, a copy: changing it stores nothing."""
+        return deepcopy(self._node.metadata.attributes)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set several attributes in one write."""
@@ -505,14 +506,21 @@ def _check_place(store: Store, path: str, zarr_format: int) -> None:
         problem = node_name_problem(name, zarr_format=zarr_format)
         if problem is not None:
             raise InvalidArgumentError(f"cannot create a node at {path!r}: {problem}", path=path)
-    for depth in range(len(parts)):
-        above = "/".join(parts[:depth])
-        if isinstance(read_node(store, above), ArrayMetadata):
+    found = {p: read_node(store, p) for p in ("/".join(parts[:i]) for i in range(len(parts)))}
+    for place, node in found.items():
+        if isinstance(node, ArrayMetadata):
             raise NodeExistsError(
-                f"cannot create {path!r} in {store!r}: {above or '/'!r} is an array, and an array "
+                f"cannot create {path!r} in {store!r}: {place or '/'!r} is an array, and an array "
                 f"has no children",
                 store=store,
                 path=path,
+            )
+    for place, node in found.items():
+        if node is not None and node.zarr_format != zarr_format:
+            raise InvalidArgumentError(
+                f"cannot create {path!r} of version {zarr_format} in {store!r}: {place or '/'!r} "
+                f"is of version {node.zarr_format}, and one would hide the other. Pass "
+                f"zarr_format={node.zarr_format}"
             )
 
 

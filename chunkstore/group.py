@@ -10,7 +10,7 @@ Source: Zarr v3 core, "Hierarchy"; Zarr v2, "Hierarchies".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from chunkstore import documents
 from chunkstore.array import Array, make_array, open_array_node
 from chunkstore.checks import CodecCheck
 from chunkstore.display import Facts, Text, as_html, as_text
+from chunkstore.dtypes import from_numpy
 from chunkstore.errors import InvalidArgumentError, NodeExistsError
 from chunkstore.keys import join, normalize_path
+from chunkstore.layout import extents
 from chunkstore.members import Members
 from chunkstore.metadata import ConsolidatedCopy
 from chunkstore.metadata.model import ArrayMetadata, GroupMetadata, plain_attributes
@@ -214,7 +216,7 @@ class Group(Members["Group"]):
     # -- making members -------------------------------------------------------------------------
 
     def create_array(self, name: str, **arguments: Any) -> Array:
-        """Make an array below the group; parameters as in `chunkstore.create_array`."""
+        """Make an array below the group, in its format; as `chunkstore.create_array`."""
         documents.check_open_for_writing(self.read_only, repr(self))
         return make_array(
             self._store,
@@ -249,8 +251,21 @@ class Group(Members["Group"]):
         """Give the groups of these names, making those that are not there."""
         return tuple(self.require_group(name) for name in names)
 
-    def require_array(self, name: str, *, shape: Any, dtype: Any = None, **arguments: Any) -> Array:
+    def require_array(
+        self, name: str, *, shape: Any, dtype: Any = None, exact: bool = False, **arguments: Any
+    ) -> Array:
         """Give the array of this name, making it if nothing is there.
+
+        Parameters
+        ----------
+        name : str
+            Path below the group.
+        shape, dtype
+            What it must be.
+        exact : bool
+            Whether an array that is there must be of `dtype`, not of one it can be cast to.
+        **arguments
+            Of `create_array`, for an array that is made.
 
         Raises
         ------
@@ -264,8 +279,10 @@ class Group(Members["Group"]):
             return self.create_array(name, shape=shape, dtype=dtype, **arguments)
         documents.require_array(found.metadata, self._store, found.path)
         made: Array = found
-        wanted = (shape,) if isinstance(shape, int) else tuple(shape)
-        if made.shape != wanted or not (dtype is None or np.can_cast(dtype, made.dtype)):
+        wanted = extents("shape", shape, least=0)
+        casting: Literal["no", "safe"] = "no" if exact else "safe"
+        fits = dtype is None or np.can_cast(from_numpy(dtype).dtype, made.dtype, casting)
+        if made.shape != wanted or not fits:
             raise InvalidArgumentError(
                 f"{made!r} is there already, expected shape {wanted} and dtype {dtype}"
             )

@@ -101,8 +101,8 @@ def array_metadata(
         codecs = _sharded(codecs, chunk_shape, zarr_format)
     if zarr_format == 2 and not isinstance(grid, RegularGrid):
         raise InvalidArgumentError(
-            f"Zarr version 2 has chunks of one shape only, got sizes {grid.chunk_sizes}; give one "
-            f"shape as chunks, or use zarr_format=3"
+            f"Zarr version 2 has chunks of one shape only, not up to {grid.largest_chunk}; give "
+            f"one shape as chunks, or use zarr_format=3"
         )
     metadata = ArrayMetadata(
         zarr_format=zarr_format,

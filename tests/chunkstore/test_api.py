@@ -216,7 +216,7 @@ def test_broken_document(zarr_format: int, tmp_path: Path) -> None:
     for use in (
         lambda: cs.open(tmp_path, path="x"),
         lambda: cs.open_array(tmp_path, path="x", mode="a", **NEW),
-        lambda: cs.create_array(tmp_path, name="x/y", **NEW),
+        lambda: cs.create_array(tmp_path, name="x/y", zarr_format=zarr_format, **NEW),
     ):
         with pytest.raises(MetadataError, match=f"'x/{name}' in LocalStore.*not JSON"):
             use()

@@ -84,15 +84,17 @@ def test_a_node_is_not_replaced_unasked(
     store: RecordingStore, maker: str, there: str, zarr_format: int, old_format: int
 ) -> None:
     """Where a node is, of whatever kind and format, another is made only with ``overwrite``."""
-    MAKERS[there](store, "a/x", zarr_format=old_format)
+    # Below a group of one format nothing is made of the other.
+    path = "a/x" if zarr_format == old_format else ""
+    MAKERS[there](store, path, zarr_format=old_format)
     if there == "group":
-        MAKERS["array-data"](store, "a/x/y", zarr_format=old_format)
+        MAKERS["array-data"](store, f"{path}/y", zarr_format=old_format)
     before = {key: store.get(key) for key in store.list_prefix()}
-    with pytest.raises(NodeExistsError, match=r"'a/x'.*overwrite=True"):
-        MAKERS[maker](store, "a/x", zarr_format=zarr_format)
+    with pytest.raises(NodeExistsError, match=rf"'{path or '/'}'.*overwrite=True"):
+        MAKERS[maker](store, path, zarr_format=zarr_format)
     assert {key: store.get(key) for key in store.list_prefix()} == before
-    MAKERS[maker](store, "a/x", zarr_format=zarr_format, overwrite=True)
-    node = cs.open(store, path="a/x")
+    MAKERS[maker](store, path, zarr_format=zarr_format, overwrite=True)
+    node = cs.open(store, path=path)
     assert node.metadata.zarr_format == zarr_format
     if maker == "array":
         assert node[...].tolist() == [0, 0, 0, 0]

@@ -279,3 +279,32 @@ def test_values_are_stored_as_items(root: cs.Group) -> None:
     with pytest.raises(NodeExistsError, match="a group is there"):
         root["levels"] = 5
     assert "levels/v" in root
+
+
+def test_arrays_that_are_required(root: cs.Group) -> None:
+    """An array that is there is given if shape and dtype fit, exactly where that is asked."""
+    assert root.require_array("u", shape=[np.int64(3), 4], dtype="f2").dtype == "f4"
+    assert root.require_array("levels/v", shape=np.int64(6)).shape == (6,)
+    for wrong in ({"dtype": "f2", "exact": True}, {"dtype": "f8"}, {"dtype": str}):
+        with pytest.raises(InvalidArgumentError, match="is there already"):
+            root.require_array("u", shape=(3, 4), **wrong)
+    assert root.require_array("text", shape=2, dtype=str, exact=True).dtype.kind == "T"
+    assert root.require_array("text", shape=2, dtype=str, exact=True).path == "text"
+
+
+def test_members_are_of_the_groups_format(root: cs.Group) -> None:
+    """An array of the other format, which the group would not show, is refused."""
+    other = 5 - root.metadata.zarr_format
+    with pytest.raises(InvalidArgumentError, match=f"Pass zarr_format={5 - other}"):
+        root.create_array("x", shape=1, dtype="i1", zarr_format=other)
+    with pytest.raises(InvalidArgumentError, match="one would hide the other"):
+        cs.create_array(root.store, name="n/m/x", shape=1, dtype="i1", zarr_format=other)
+    assert sorted(cs.open_group(root.store)) == ["empty", "levels", "u"]
+
+
+def test_attributes_are_copies(root: cs.Group) -> None:
+    """Changing a list that an attribute gave changes neither the store nor the handle."""
+    root.attrs["levels"] = [1, 2]
+    root.attrs["levels"].append(3)
+    root.attrs.asdict()["levels"].append(3)
+    assert root.attrs["levels"] == [1, 2]
