@@ -101,8 +101,15 @@ enum status read_at(int handle, char *to, size_t n, size_t offset);
 /* Read lines that follow one another in a file to lines of memory that are `step` bytes apart. */
 enum status read_lines(int handle, char *to, int64_t n_lines, size_t n_line, int64_t step,
                        size_t offset);
+/* Bytes to write: lines of equal length, so many bytes apart in memory. */
+typedef struct {
+    const char *data;
+    int64_t n_lines, step;
+    size_t n_line;
+} lines_t;
+
 /* Write a file as a whole or not at all: `temporary` is written and gets the name `path`. */
-enum status replace_file(const char *path, const char *temporary, const char *data, size_t n);
+enum status replace_file(const char *path, const char *temporary, lines_t lines);
 enum status remove_file(const char *path);
 
 /* --- units (_kernel_units.c) ----------------------------------------------------------------- */

@@ -104,23 +104,54 @@ static int new_file(const char *path) {
     return handle;
 }
 
-enum status replace_file(const char *path, const char *temporary, const char *data, size_t n) {
+static enum status write_all(int handle, const char *data, size_t n) {
+    while (n > 0) {
+        ssize_t written = write(handle, data, n);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            return FAILED;
+        }
+        data += written;
+        n -= (size_t)written;
+    }
+    return DONE;
+}
+
+static enum status write_lines(int handle, lines_t lines) {
+    struct iovec some[IOV_MAX];
+    for (int64_t first = 0; first < lines.n_lines; first += IOV_MAX) {
+        int n = lines.n_lines - first < IOV_MAX ? (int)(lines.n_lines - first) : IOV_MAX;
+        for (int i = 0; i < n; i++) {
+            some[i].iov_base = (char *)lines.data + (first + i) * lines.step;
+            some[i].iov_len = lines.n_line;
+        }
+        ssize_t written = writev(handle, some, n);
+        if (written < 0) {
+            return FAILED;
+        }
+        /* The rest of a write that was cut short, line by line. */
+        for (size_t done = (size_t)written, total = (size_t)n * lines.n_line; done < total;) {
+            size_t i = done / lines.n_line, within = done % lines.n_line;
+            if (write_all(handle, (const char *)some[i].iov_base + within,
+                          lines.n_line - within) != DONE) {
+                return FAILED;
+            }
+            done += lines.n_line - within;
+        }
+    }
+    return DONE;
+}
+
+enum status replace_file(const char *path, const char *temporary, lines_t lines) {
     int handle = new_file(temporary);
     if (handle < 0) {
         return FAILED;
     }
-    while (n > 0) {
-        ssize_t written = write(handle, data, n);
-        if (written < 0 && errno != EINTR) {
-            break;
-        }
-        if (written > 0) {
-            data += written;
-            n -= (size_t)written;
-        }
-    }
-    int closed = close(handle);
-    if (n == 0 && closed == 0 && rename(temporary, path) == 0) {
+    enum status status = lines.n_lines == 1 ? write_all(handle, lines.data, lines.n_line)
+                                            : write_lines(handle, lines);
+    if (close(handle) == 0 && status == DONE && rename(temporary, path) == 0) {
         return DONE;
     }
     unlink(temporary);

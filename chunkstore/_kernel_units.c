@@ -521,17 +521,52 @@ static int covers_unit(const job_t *job, const share_t *shares) {
     return 1;
 }
 
+/* Give a chunk without codecs as lines of the array where it lies there so, else as a copy. */
+static enum status plain_lines(const job_t *job, const share_t *shares, lines_t *lines,
+                               worker_t *worker) {
+    const chunks_t *chunks = job->chunks;
+    copy_t copy;
+    size_t at;
+    char *origin = describe(job, shares, job->origin, &copy, &at);
+    if (is_lines(chunks, &copy) && copy.from_step[0] >= LINE_BYTES) {
+        *lines = (lines_t){origin, copy.n[0], copy.to_step[0], (size_t)copy.from_step[0]};
+        return DONE;
+    }
+    *lines = (lines_t){gather(job, shares, job->origin, worker), 1, 0, chunks->chunk_nbytes};
+    return lines->data == NULL ? FAILED : DONE;
+}
+
+/* Whether all lines are fill value. */
+static int are_empty(const chunks_t *chunks, const lines_t *lines) {
+    if (!is_all(lines->data, lines->n_line, chunks->fill, chunks->itemsize)) {
+        return 0;
+    }
+    for (int64_t i = 1; i < lines->n_lines; i++) {
+        if (memcmp(lines->data + i * lines->step, lines->data, lines->n_line) != 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static enum status write_unit(const job_t *job, int64_t number, const share_t *shares,
                               worker_t *worker) {
     const chunks_t *chunks = job->chunks;
     char path[MAX_PATH], temporary[2 * MAX_PATH];
     size_t used = 0;
+    lines_t lines;
+    enum status status;
     if (!covers_unit(job, shares) || unit_path(chunks, shares, path) < 0) {
         return MISSING;
     }
-    enum status status = chunks->is_sharded
-                             ? encode_shard(job, shares, &used, worker)
-                             : encode_chunk(job, shares, job->origin, &used, worker);
+    if (chunks->is_sharded || chunks->codec.steps[0] != '\0') {
+        status = chunks->is_sharded ? encode_shard(job, shares, &used, worker)
+                                    : encode_chunk(job, shares, job->origin, &used, worker);
+        lines = (lines_t){worker->encoded.data, 1, 0, used};
+    } else {
+        status = plain_lines(job, shares, &lines, worker);
+        used = status != DONE || (!job->keep && are_empty(chunks, &lines)) ? 0 : lines.n_line;
+    }
     if (status != DONE) {
         return status;
     }
@@ -542,7 +577,7 @@ static enum status write_unit(const job_t *job, int64_t number, const share_t *s
     const int n_folder = slash == NULL ? 0 : (int)(slash - path) + 1;
     const unsigned long long salt = (job->salt + (uint64_t)number) & 0xffffffffffffULL;
     snprintf(temporary, sizeof temporary, "%.*s%s%012llx", n_folder, path, job->temporary, salt);
-    return replace_file(path, temporary, worker->encoded.data, used);
+    return replace_file(path, temporary, lines);
 }
 
 enum status do_unit(const job_t *job, int64_t number, worker_t *worker) {

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
+import chunkstore as cs
 from chunkstore import MemoryStore
 from chunkstore.errors import StoreError
 from chunkstore.types import Buffer
@@ -61,3 +64,13 @@ class RecordingStore(MemoryStore):
     def list_prefix(self, prefix: str = "") -> Iterator[str]:
         """Iterate over keys from the last to the first: no order is promised, and none is lucky."""
         yield from sorted(super().list_prefix(prefix), reverse=True)
+
+
+def filled(store: RecordingStore, **options: object) -> cs.Array:
+    """Make an array of 3 × 3 chunks, the last ones cut by the edge, and forget the making."""
+    array = cs.create_array(
+        store, name="x", shape=(10, 8), chunks=(4, 3), dtype="i4", options=cs.Options(**options)
+    )
+    array[...] = np.arange(1, 81).reshape(10, 8)
+    store.forget()
+    return array

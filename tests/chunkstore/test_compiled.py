@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +195,63 @@ def test_missing_chunks(tmp_path: Path) -> None:
 
 
 def test_many_chunks_take_bounded_batches(tmp_path: Path) -> None:
-    """An array of many chunks is laid out part by part, and every part is read."""
+    """Every chunk of an array of many is read, and those that a wide step touches."""
     values = np.arange(5000, dtype="u2")
     stored = cs.create_array(tmp_path / "a", data=values, chunks=1, compressors=None)
     np.testing.assert_array_equal(stored[...], values)
     np.testing.assert_array_equal(stored[::-7], values[::-7])
+
+
+@pytest.mark.parametrize(
+    "kernel", ["None", "types.ModuleType('chunkstore._kernel')"], ids=["absent", "of other sources"]
+)
+def test_without_the_kernel(tmp_path: Path, kernel: str) -> None:
+    """Where there is no kernel, or one of other sources, Python does all the work and says so."""
+    cs.create_array(tmp_path / "a", data=_values("int16"), chunks=(8, 5))
+    program = f"""
+import sys, types
+sys.modules["chunkstore._kernel"] = {kernel}
+import chunkstore as cs
+from chunkstore import compiled
+stored = cs.open_array({str(tmp_path / "a")!r})
+assert stored.engine.kernel is None and not compiled.is_available()
+stored[:, 0] = stored[:, 1]
+print(dict(compiled.engine_facts())["kernel"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert "Python" in done.stdout or "install chunkstore again" in done.stdout
+    values = _values("int16")
+    values[:, 0] = values[:, 1]
+    np.testing.assert_array_equal(cs.open_array(tmp_path / "a")[...], values)
+
+
+def test_a_derived_store_does_its_own_work(tmp_path: Path) -> None:
+    """A class that overrides how values are read and written is asked for each of them."""
+    asked: list[str] = []
+
+    class Asking(cs.LocalStore):
+        def get(self, key: str) -> bytes | None:
+            asked.append(f"get {key}")
+            return super().get(key)
+
+        def set(self, key: str, value: Any) -> None:
+            asked.append(f"set {key}")
+            super().set(key, value)
+
+    stored = cs.create_array(Asking(tmp_path), data=np.arange(6), chunks=3)
+    np.testing.assert_array_equal(stored[...], np.arange(6))
+    assert {f"{verb} c/{i}" for verb in ("get", "set") for i in (0, 1)} <= set(asked)
+
+
+@pytest.mark.parametrize("layout", ["chunks", "shards"])
+def test_synchronised_stores_are_left_to_python(tmp_path: Path, layout: str) -> None:
+    """Values that must be on the disk are not written by the kernel, which does not wait."""
+    store = cs.LocalStore(tmp_path, fsync=True)
+    with pytest.MonkeyPatch.context() as patch:
+        count = _Count(patch)
+        stored = cs.create_array(store, data=_values("int16"), **LAYOUTS[layout])
+        assert count.given == 0
+        np.testing.assert_array_equal(stored[...], _values("int16"))
+        assert count.given > 0
