@@ -33,6 +33,7 @@ else:
     from dask_integration.explain import Explanation, explain
     from dask_integration.io import append, from_store, is_complete, to_store
     from dask_integration.pca import PCA, load_pca, pca
+    from dask_integration.plot import scree_and_scatter
     from dask_integration.receipts import StoreReport
     from dask_integration.rechunk import rechunk
     from dask_integration.rechunk_job import RechunkJob, RechunkReport
@@ -60,6 +61,7 @@ __all__ = [
     "pca",
     "rechunk",
     "reduce",
+    "scree_and_scatter",
     "standardise",
     "svd",
     "to_store",
