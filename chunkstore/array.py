@@ -444,6 +444,13 @@ def open_array_node(
     return Array(Engine(store, path, metadata, pipeline, options), read_only=read_only)
 
 
+def open_array_like(twin: Array, path: str, metadata: ArrayMetadata) -> Array:
+    """Make the handle on an array that differs from an open one in path and attributes alone."""
+    return Array(
+        dataclasses.replace(twin.engine, path=path, metadata=metadata), read_only=twin._read_only
+    )
+
+
 def make_array(
     store: Store,
     path: str,

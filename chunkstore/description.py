@@ -167,17 +167,17 @@ class Description(Selections):
     @property
     def filters(self) -> tuple[Any, ...]:
         """Codecs before the elements become bytes, as objects of the document; in its order."""
-        return self._codecs[0]
+        return self.codecs[0]
 
     @property
     def serializer(self) -> Any:
         """The codec that lays elements out as bytes, as in the document; None in version 2."""
-        return self._codecs[1]
+        return self.codecs[1]
 
     @property
     def compressors(self) -> tuple[Any, ...]:
         """Codecs after the elements became bytes; as `filters`. In shards, those of a chunk."""
-        return self._codecs[2]
+        return self.codecs[2]
 
     @property
     def order(self) -> Literal["C", "F"]:
@@ -190,7 +190,8 @@ class Description(Selections):
         return "C"
 
     @property
-    def _codecs(self) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
+    def codecs(self) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
+        """The `filters`, the `serializer` and the `compressors`, in the order of encoding."""
         if self.metadata.zarr_format == 2:
             document = v2.array_document(self.metadata)
             compressor = document["compressor"]

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from chunkstore import documents
-from chunkstore.array import Array, make_array, open_array_node
+from chunkstore.array import Array, make_array, open_array_like, open_array_node
 from chunkstore.checks import CodecCheck
 from chunkstore.display import Facts, Text, as_html, as_text
 from chunkstore.dtypes import from_numpy
@@ -208,9 +208,27 @@ class Group(Members["Group"]):
                 f"{self!r} uses no consolidated metadata; open it with mode='r' and "
                 f"use_consolidated=True"
             )
+        check = CodecCheck(self._options)
+        twins: dict[int, Array] = {}
         for path in self._copy.paths() if recursive else self._copy.names():
-            member = self._member(path)
-            assert member is not None, "the copy names it"
+            metadata = self._copy.get(path, check)
+            assert metadata is not None, "the copy names it"
+            full = join(self._path, path)
+            # Metadata of arrays laid out alike shares its codecs; so do the handles.
+            twin = twins.get(id(metadata.codecs)) if isinstance(metadata, ArrayMetadata) else None
+            if twin is not None and isinstance(metadata, ArrayMetadata):
+                yield path, open_array_like(twin, full, metadata)
+                continue
+            member = open_node(
+                self._store,
+                full,
+                metadata,
+                options=self._options,
+                read_only=self._read_only,
+                copy=self._copy.below(path),
+            )
+            if isinstance(member, Array):
+                twins[id(member.metadata.codecs)] = member
             yield path, member
 
     # -- making members -------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -134,17 +134,18 @@ def encoding_of(array: cs.Array, dimensions: tuple[str, ...], *, mask_fill: bool
     read a shard's index many times, and could not be written back.
     """
     sizes = write_sizes(array)
+    filters, serializer, compressors = array.codecs
     encoding: dict[str, Any] = {
-        "chunks": _compact(array.chunks, array.read_chunk_sizes),
+        "chunks": _compact(array.chunks, lambda: array.read_chunk_sizes),
         "preferred_chunks": dict(zip(dimensions, sizes, strict=True)),
-        "compressors": tuple(map(_codec_object, array.compressors)),
-        "filters": tuple(map(_codec_object, array.filters)),
+        "compressors": tuple(map(_codec_object, compressors)),
+        "filters": tuple(map(_codec_object, filters)),
         "shards": None if array.shards is None else sizes,
     }
     if array.dtype.kind == "T" and _KEEPS_TEXT:
         encoding["dtype"] = array.dtype
     if array.metadata.zarr_format == 3:
-        encoding["serializer"] = array.serializer
+        encoding["serializer"] = serializer
         if not mask_fill:
             encoding["fill_value"] = array.fill_value
     return encoding
@@ -160,18 +161,18 @@ def _codec_object(document: Any) -> Any:
 
 def write_sizes(array: cs.Array) -> tuple[int | tuple[int, ...], ...]:
     """Give the size of write units along each axis; all sizes along one where they differ."""
-    return _compact(array.shards or array.chunks, array.write_chunk_sizes)
+    return _compact(array.shards or array.chunks, lambda: array.write_chunk_sizes)
 
 
 def _compact(
-    chunks: tuple[Any, ...], sizes: tuple[tuple[int, ...], ...]
+    chunks: tuple[Any, ...], sizes: Callable[[], tuple[tuple[int, ...], ...]]
 ) -> tuple[int | tuple[int, ...], ...]:
     """Say a rectilinear grid by one number along axes where it is regular."""
     if all(isinstance(size, int) for size in chunks):
         return chunks
     return tuple(
         axis[0] if axis and len({*axis[:-1]}) <= 1 and axis[-1] <= axis[0] else axis
-        for axis in sizes
+        for axis in sizes()
     )
 
 

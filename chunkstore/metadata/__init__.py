@@ -6,8 +6,9 @@ the module of their version.
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chunkstore.errors import InvalidArgumentError
@@ -140,11 +141,15 @@ class ConsolidatedCopy:
         What to call the document in an error.
     base : str
         Path of the group that this view is of, below the one that was consolidated.
+    alike : dict
+        Metadata of arrays that were parsed, by their documents without the attributes: those of
+        a dataset are often the same, and their metadata then shares all but the attributes.
     """
 
     entries: Mapping[str, Entry]
     where: str
     base: str = ""
+    alike: dict[bytes, ArrayMetadata] = field(default_factory=dict)
 
     def get(self, path: str, check: Check | None = None) -> NodeMetadata | None:
         """Give the metadata of the node at a path below the group, if the copy names it.
@@ -157,12 +162,17 @@ class ConsolidatedCopy:
         entry = self.entries.get(join(self.base, path))
         if entry is None:
             return None
+        key, attributes = _told_apart(entry)
+        twin = self.alike.get(key)
+        if twin is not None and isinstance(attributes, Mapping):
+            return twin.replace(attributes=dict(attributes))
         problems = Problems(entry.below)
         metadata = _parse(entry, self.where, problems, check)
         if check is not None and isinstance(metadata, ArrayMetadata):
             # Found later, they would be laid to the array's own document.
             problems.extend(check(metadata))
             problems.raise_if_any(self.where)
+            self.alike[key] = metadata
         return metadata
 
     def paths(self) -> list[str]:
@@ -177,7 +187,16 @@ class ConsolidatedCopy:
 
     def below(self, path: str) -> ConsolidatedCopy:
         """Give the view of a group inside."""
-        return ConsolidatedCopy(self.entries, self.where, join(self.base, path))
+        return ConsolidatedCopy(self.entries, self.where, join(self.base, path), self.alike)
+
+
+def _told_apart(entry: Entry) -> tuple[bytes, Any]:
+    """Give the bytes of a node's document without its attributes, and these."""
+    rest: Any = dict(entry.document)
+    attributes: Any = entry.attributes
+    if entry.name == v3.DOCUMENT:
+        attributes = rest.pop("attributes", {})
+    return marshal.dumps((entry.name, rest), 2), attributes
 
 
 def consolidated_key(path: str, zarr_format: int) -> str:
