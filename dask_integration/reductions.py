@@ -92,6 +92,8 @@ def reduce(
 
     Examples
     --------
+    >>> import dask.array as da
+    >>> import numpy as np
     >>> x = da.from_array(np.array([[1, 2, -1], [4, 4, 4]], "int8"), chunks=(1, 3))
     >>> found = reduce(x, ["mean", "count"], axis=1, missing=-1)
     >>> found["mean"].compute(scheduler="synchronous")
