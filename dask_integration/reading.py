@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
@@ -26,7 +26,7 @@ import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError
 from dask_integration.align import blocks_of_bytes, blocks_of_shape
 from dask_integration.chunks import Block, Blocks, region_spans
-from dask_integration.layers import phases, read_layer, refuse_memory_elsewhere
+from dask_integration.layers import phases, read_expression, read_layer, refuse_memory_elsewhere
 
 __all__ = ["from_store"]
 
@@ -38,6 +38,7 @@ def from_store(
     chunks: str | int | Sequence[int | None] = "auto",
     region: Any = None,
     token: str | None = None,
+    library: Literal["dask.array", "dask_array"] = "dask.array",
 ) -> da.Array:
     """Make a dask array of a stored array, one task a block of whole write units.
 
@@ -59,10 +60,12 @@ def from_store(
         Your word that a path with this token always stands for the same content: blocks that a
         scheduler holds under it are given back unread. By default the store is asked whether
         anything has changed.
+    library : {"dask.array", "dask_array"}
+        Whose array to make: dask's own, or one of the separate package ``dask_array``.
 
     Returns
     -------
-    dask.array.Array
+    dask.array.Array or dask_array.Array
         Lazy; of the shape of the array, or of the region, and its dtype.
 
     Raises
@@ -101,7 +104,10 @@ def from_store(
     blocks = _read_blocks(array, chunks, spans)
     name: Any = array.__dask_tokenize__() if token is None else (token, array.path)
     starts = tuple(span.start for span in spans)
-    x = read_layer(
+    if library not in ("dask.array", "dask_array"):
+        raise InvalidArgumentError(f'library must be "dask.array" or "dask_array", got {library!r}')
+    read = read_layer if library == "dask.array" else read_expression
+    x = read(
         _read_block,
         (array, starts),
         chunks=blocks,

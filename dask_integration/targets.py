@@ -36,7 +36,7 @@ from dask_integration.align import (
     require_aligned,
 )
 from dask_integration.chunks import BlockGrid, Blocks, largest_block, region_spans, regular_blocks
-from dask_integration.layers import literals_of, need_task_array, refuse_memory_elsewhere
+from dask_integration.layers import literals_of, refuse_memory_elsewhere, task_array
 
 __all__ = [
     "Align",
@@ -150,7 +150,7 @@ def plan_target(
     InvalidArgumentError
         If arguments do not fit together, or the values do not fit the array.
     """
-    need_task_array(x, "write")
+    x = task_array(x, "write")
     BlockGrid.of(x.chunks)
     if align not in ("auto", "error"):
         raise InvalidArgumentError(f'align must be "auto" or "error", got {align!r}')
@@ -164,7 +164,7 @@ def plan_append(
     x: da.Array, array: cs.Array, *, axis: int, start: int, align: Align, max_bytes: int
 ) -> Target:
     """Check, as `plan_target`, that an array can be appended to another from a position on."""
-    need_task_array(x, "append")
+    x = task_array(x, "append")
     BlockGrid.of(x.chunks)
     where = _where(array.path, array.store)
     if x.ndim != array.ndim or not -array.ndim <= axis < array.ndim:

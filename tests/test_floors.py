@@ -276,6 +276,7 @@ FOREIGN = {
         "dask_integration.layers.*",
         "dask_integration.progress",
     ),
+    "dask_array": ("dask_integration.layers.portable",),
     "xarray": ("dask_integration.xarray_*",),
     "h5py": ("dask_integration.*",),
     "bed_reader": ("dask_integration.plink",),

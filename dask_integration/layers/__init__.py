@@ -3,6 +3,7 @@
 Floor 2. Everything above builds its graphs from these functions::
 
     read_layer     handle   -> array        one source task a block
+    read_expression, task_array             the same for arrays of the package ``dask_array``
     write_layer    array    -> receipts     one task a block, fused with what made the block
     map_block      array    -> array        a function on each block, small operands beside it
     map_partials   array    -> partials     the same, for results that are no arrays
@@ -53,6 +54,7 @@ from dask_integration.layers.contents import (
 )
 from dask_integration.layers.held import hold_reductions, share
 from dask_integration.layers.phases import phases, spanning
+from dask_integration.layers.portable import read_expression, task_array
 from dask_integration.layers.reread import reread
 from dask_integration.layers.tree import FusingDelayed, gather, reduce_blocks, tree_reduce
 
@@ -73,6 +75,7 @@ __all__ = [
     "other_processes",
     "outlined",
     "phases",
+    "read_expression",
     "read_layer",
     "reduce_blocks",
     "refuse_memory_elsewhere",
@@ -82,6 +85,7 @@ __all__ = [
     "share",
     "spanning",
     "spelled_out",
+    "task_array",
     "tree_reduce",
     "unique_token",
     "write_layer",

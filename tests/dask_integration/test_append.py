@@ -195,3 +195,22 @@ def test_a_store_without_guards_takes_whole_units_only() -> None:
         append(x, store, path="x")
     append(x, store, path="whole")
     assert read_back(store, "whole").shape == (29, 14)
+
+
+def test_an_array_that_is_growing_is_written_to_its_end() -> None:
+    """A handle that its maker has grown takes regions up to its own end, beyond the stored one."""
+    array = stored(None, values=VALUES[:18])
+    grown = array.grown((27, 14))
+    to_store(da.from_array(MORE, chunks=(4, 14)), grown, region=(slice(18, 27),))
+    assert read_back(array.store, "x").shape == (18, 14)
+    array.resize((27, 14), written=True)
+    np.testing.assert_array_equal(array[18:], MORE)
+
+
+def test_a_stale_handle_does_not_reach_over_appended_rows() -> None:
+    """A handle of before an append must not take the last chunk for its own."""
+    array = stored(None, values=VALUES[:18])
+    append(da.from_array(MORE, chunks=(9, 14)), array)
+    with pytest.raises(ConflictError, match="another writer has made it"):
+        to_store(da.zeros((18, 14), chunks=(18, 14)), array)
+    assert read_back(array.store, "x")[18:].tolist() == MORE.tolist()
