@@ -61,7 +61,7 @@ def kill(folder: Path, method: str, n_regions: int) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    cs.LocalStore(folder / "out").clean()
+    cs.clean(folder / "out", dry_run=False)
     return {name: (folder / "out" / name).read_bytes() for name in files(folder / "out")}
 
 
