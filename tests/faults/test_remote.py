@@ -408,3 +408,19 @@ def test_web_server(tmp_path: Path, library: str, has_etags: bool, has_ranges: b
             store.list_dir("")
         with pytest.raises(ReadOnlyError):
             store.set("a", b"1")
+
+
+def test_a_zip_file_on_a_web_server(tmp_path: Path) -> None:
+    """A zip file is read through a remote file object, of which a chunk takes a part."""
+    fsspec, _ = pytest.importorskip("fsspec"), pytest.importorskip("aiohttp")
+    values = np.random.default_rng(2).integers(0, 1 << 30, (64, 4096), "i4")
+    with cs.ZipStore(tmp_path / "data.zip", mode="w") as target:
+        cs.create_array(target, data=values, chunks=(1, 4096), compressors=None)
+    with WebServer(tmp_path) as server:
+        opener = fsspec.open(f"{server.url}/data.zip", "rb", block_size=1 << 15)
+        with opener as file, cs.ZipStore(file) as store:
+            x = cs.open_array(store, mode="r")
+            assert np.array_equal(x[17], values[17])
+            assert len(server.requests) < 8
+            assert all(span for method, _, span in server.requests if method == "GET")
+            assert np.array_equal(x[...], values)
