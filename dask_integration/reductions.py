@@ -94,7 +94,8 @@ def reduce(
     --------
     >>> import dask.array as da
     >>> import numpy as np
-    >>> x = da.from_array(np.array([[1, 2, -1], [4, 4, 4]], "int8"), chunks=(1, 3))
+    >>> import dask.array as da
+    >>> x = da.asarray([[1, 2, -1], [4, 4, 4]])
     >>> found = reduce(x, ["mean", "count"], axis=1, missing=-1)
     >>> found["mean"].compute(scheduler="synchronous")
     array([1.5, 4. ])
