@@ -31,7 +31,7 @@ except ImportError as _error:
 
 else:
     from dask_integration.explain import Explanation, explain
-    from dask_integration.io import append, from_store, is_complete, to_store
+    from dask_integration.io import append, from_store, is_complete, to_store, write_region
     from dask_integration.pca import PCA, load_pca, pca
     from dask_integration.plot import scree_and_scatter
     from dask_integration.receipts import StoreReport
@@ -65,6 +65,7 @@ __all__ = [
     "standardise",
     "svd",
     "to_store",
+    "write_region",
 ]
 
 for _name in __all__:

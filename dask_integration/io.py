@@ -1,4 +1,4 @@
-"""From dask arrays to a store: `to_store`, `append`, `is_complete`.
+"""From dask arrays to a store: `to_store`, `append`, `write_region`, `is_complete`.
 
 Floor 4. Each block is written by one task, whole write units at a time, so no two tasks touch the
 same unit. A job that reads, computes and writes is one task a block::
@@ -19,6 +19,8 @@ from functools import partial
 from typing import Any, Literal, cast, overload
 
 import dask.array as da
+import numpy as np
+from dask.base import is_dask_collection
 from dask.utils import parse_bytes
 
 import chunkstore as cs
@@ -38,7 +40,7 @@ from dask_integration.targets import (
     refuse_sources,
 )
 
-__all__ = ["append", "from_store", "is_complete", "to_store"]
+__all__ = ["append", "from_store", "is_complete", "to_store", "write_region"]
 
 _MERGED_BYTES = 2**28
 """Size that blocks may be merged up to where no `memory` is given."""
@@ -294,6 +296,46 @@ def append(
         predicted_bytes=_predicted_bytes([target], memory),
     )
     return cast(StoreReport, job.run()) if compute else job.lazily()
+
+
+def write_region(
+    values: Any, store: Any, region: Any, *, path: str | None = None, **settings: Any
+) -> StoreReport | FusingDelayed:
+    """Write an array to a part of a stored one, while others write to other parts.
+
+    Parameters
+    ----------
+    values : dask.array.Array or array-like
+        Of the region's shape.
+    store, region, path
+        As in `to_store`.
+    **settings
+        Of `to_store`: align, resume, token, compute, retries, verify, memory, storage_options.
+
+    Returns
+    -------
+    StoreReport or dask.delayed.Delayed
+
+    Notes
+    -----
+    Many processes may fill one array so, each with regions of its own and none with a client. Make
+    it with ``chunkstore.create_array(..., pending=True)`` to keep it from readers until it is full.
+    A chunk that two regions share is changed in one step by each, where the store can keep others
+    out of that; elsewhere such regions are refused.
+
+    Examples
+    --------
+    >>> import chunkstore as cs
+    >>> array = cs.create_array(None, shape=6, chunks=4, dtype="i8")
+    >>> report = write_region([7, 8, 9], array, slice(2, 5))
+    >>> array[:]
+    array([0, 0, 7, 8, 9, 0])
+    """
+    x = values
+    if not is_dask_collection(values):
+        x = da.from_array(np.asarray(values), chunks=-1)
+    report = to_store(x, store, path=path, region=region, **settings)
+    return cast(StoreReport, report)
 
 
 def _merged_bytes(memory: str | int | None) -> int:

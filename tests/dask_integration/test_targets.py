@@ -17,7 +17,7 @@ from chunkstore.errors import (
     InvalidArgumentError,
     NodeNotFoundError,
 )
-from dask_integration.io import to_store
+from dask_integration.io import to_store, write_region
 from dask_integration.reading import from_store
 from tests.dask_integration.arrays import VALUES, Counting, n_tasks, read_back, stored
 
@@ -208,3 +208,22 @@ def test_what_is_read_back_wrong_fails_the_job() -> None:
         to_store(x, Forgetful(), path="y", verify=True)
     report = to_store(x.astype("f4"), cs.MemoryStore(), path="y", verify=True)
     assert report.n_blocks == 10
+
+
+# --- regions -----------------------------------------------------------------------------------
+
+
+def test_processes_fill_one_array_region_by_region(tmp_path: Path) -> None:
+    """Numpy and dask arrays, with edges within chunks; readers see the array when it is full."""
+    array = cs.create_array(
+        tmp_path, name="y", shape=VALUES.shape, chunks=(4, 7), dtype="f8", pending=True
+    )
+    write_region(VALUES[:6], array, (slice(0, 6),))
+    write_region(VALUES[6:11].tolist(), array, (slice(6, 11), ...))
+    write_region(da.from_array(VALUES[11:], chunks=(2, 14)), array, (slice(11, None),))
+    with pytest.raises(NodeNotFoundError):
+        read_back(tmp_path)
+    array.publish()
+    np.testing.assert_array_equal(read_back(tmp_path), VALUES)
+    with pytest.raises(InvalidArgumentError, match=r"region .* has the shape \(2, 14\)"):
+        write_region(VALUES[:3], tmp_path, (slice(0, 2),), path="y")
