@@ -178,7 +178,8 @@ class Result:
     """The figure of each timed round, in the row's unit for one operation."""
     memory_bytes: int | None = None
     cpu_s: list[float] = field(default_factory=list)
-    """Processor seconds of each timed round, for one operation, of the contender's process."""
+    """Processor seconds of each timed round, for one operation, of the contender's process; 0 where
+    the figure is not the run's time."""
 
     @property
     def median(self) -> float:
@@ -224,6 +225,14 @@ class Outcome:
         if other is None or not other.is_measured or self.ours is None or not of(self.ours.values):
             return None
         return of(other.values) / of(self.ours.values)
+
+    def cpu_ratio(self, other: Result | None) -> float | None:
+        """Give another's processor time over ours: which does less, however busy the machine."""
+        ours = self.ours
+        if other is None or not other.is_measured or ours is None:
+            return None
+        mine = statistics.median(ours.cpu_s)
+        return statistics.median(other.cpu_s) / mine if mine else None
 
     def ratio_range(self, other: Result | None) -> tuple[float, float] | None:
         """Give the smallest and largest ratio of one round, ours and the other's side by side."""

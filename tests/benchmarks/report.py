@@ -135,7 +135,7 @@ def _figures(outcome: Outcome, result: Result) -> list[str]:
         figure(result.median, outcome.unit),
         " – ".join(ends),
         *ratios,
-        figure(statistics.median(result.cpu_s), "s"),
+        figure(statistics.median(result.cpu_s) or None, "s"),
         figure(result.memory_bytes, "B"),
     ]
 
@@ -161,12 +161,23 @@ def summary(outcomes: Sequence[Outcome]) -> Table:
             "" if best is None else f"{best.name} {figure(best.median, outcome.unit)}",
             _times(outcome.ratio(best)),
             _times(outcome.ratio(best, min)),
+            _times(outcome.cpu_ratio(best)),
             " ".join(filter(None, goals)),
             "" if ours is None else figure(ours.memory_bytes, "B"),
             ("; ".join(shortfalls) or "reached") if has_goal else "",
         ])  # fmt: skip
-    header = ["row", "ours", "best peer", "ours is", "at best", "figure to reach", "memory", ""]
-    title = "Summary: ours as multiples of the best peer, by medians and by best rounds"
+    header = [
+        "row",
+        "ours",
+        "best peer",
+        "ours is",
+        "at best",
+        "by CPU",
+        "figure to reach",
+        "memory",
+        "",
+    ]
+    title = "Summary: ours as multiples of the best peer, by medians, best rounds, CPU time"
     return Table(title, header, lines)
 
 

@@ -108,6 +108,7 @@ def test_ratios(outcome: Outcome) -> None:
     assert outcome.ratio(best) == 1.5
     assert outcome.ratio(best, min) == 0.75
     assert outcome.ratio_range(best) == (0.75, 2.0)
+    assert outcome.cpu_ratio(best) == 1 / 3
     assert outcome.ratio(outcome.results[-1]) is None
 
 
