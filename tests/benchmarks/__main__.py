@@ -77,15 +77,23 @@ def main() -> int:
             return 0
         run = report.Run.begun(options.scale, folder)
         print(run.headline(), flush=True)
-        for topic, row in chosen:
-            outcome = measure(topic, row, scale)
-            run.add(outcome)
-            report.show(report.details(outcome))
+        try:
+            for topic, row in chosen:
+                run.add(measure(topic, row, scale))
+                report.show(report.details(run.outcomes[-1]))
+        finally:
+            # What was measured before an interruption counts.
+            if run.outcomes:
+                _conclude(run, options.out)
+    return _status(run.outcomes)
+
+
+def _conclude(run: report.Run, out: Path) -> None:
+    """Print the summary and write the files."""
     report.show(report.summary(run.outcomes))
     print(run.noise_line())
-    for path in run.write(options.out):
+    for path in run.write(out):
         print(f"written: {path}")
-    return _status(run.outcomes)
 
 
 def _status(outcomes: list[Outcome]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import __main__ as command
 from tests.benchmarks import report
 from tests.benchmarks.harness import (
     OURS,
@@ -188,6 +189,24 @@ def test_command_fails_for_a_wrong_result(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "FAILED" in done.stderr
     assert "every state: wrong: wrong: ValueError" in done.stderr
+
+
+def test_interrupted(outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted run leaves what was measured until then."""
+    outcomes = iter([outcome])
+
+    def measured(*_: object) -> Outcome:
+        for one in outcomes:
+            return one
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "measure", measured)
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["bench", SAMPLE, "--out", str(tmp_path / "out")])
+    with pytest.raises(KeyboardInterrupt):
+        command.main()
+    stored = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert [one["name"] for one in stored["outcomes"]] == ["read"]
 
 
 def test_patterns() -> None:
