@@ -30,6 +30,7 @@ from dask_integration.layers import (
     outlined,
     runners,
     spelled_out,
+    task_array,
     tree_reduce,
     write_layer,
 )
@@ -212,7 +213,7 @@ def explain(
 
     Parameters
     ----------
-    x : dask.array.Array, Delayed, RechunkJob or RechunkPlan
+    x : dask.array.Array, dask_array.Array, Delayed, RechunkJob or RechunkPlan
         What would be computed: an array made by `from_store` and functions on it, the job that
         ``to_store(..., compute=False)`` gave, or the one of ``rechunk(..., compute=False)``.
     store : Store, str, Path or chunkstore.Array, optional
@@ -257,6 +258,8 @@ def explain(
             f"cannot explain a {type(x).__name__}: expected a dask array or Delayed, or a job or "
             f"plan of rechunk"
         )
+    if type(x).__module__.partition(".")[0] == "dask_array":
+        x = task_array(x, "explain")
     if store is None and path is None and region is None and not arguments:
         return _of_collection(x, {})
     unasked = {"align": "auto", "chunks": None, "shards": None, "attributes": None}

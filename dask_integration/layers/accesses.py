@@ -23,7 +23,7 @@ from dask.order import order
 
 import chunkstore as cs
 from dask_integration.chunks import Block, BlockGrid
-from dask_integration.layers.base import Key, run_with_handle
+from dask_integration.layers.base import Key, read_by_id, run_with_handle
 
 __all__ = ["Access", "GridAccess", "Outline", "SpelledTask", "outlined", "spelled_out"]
 
@@ -98,7 +98,8 @@ def spelled_out(collection: Any) -> list[SpelledTask]:
         accesses = tuple(_accesses(node, data))
         inputs = [elements.get(need, 0) for need in needs]
         inputs += [access.n_elements for access in accesses if not access.is_write]
-        elements[key], sizes[key] = _size(_result_key(node), declared, max(inputs, default=0))
+        name = key if _name(key) in declared else _result_key(node)
+        elements[key], sizes[key] = _size(name, declared, max(inputs, default=0))
         tasks.append(SpelledTask(key, needs, accesses, sizes[key]))
     return tasks
 
@@ -150,6 +151,10 @@ def _of_layer(layer: Blockwise) -> Iterator[GridAccess]:
         if placed is not None and isinstance(grid, BlockGrid):
             array, starts = placed
             yield GridAccess(array, grid, starts or (0,) * array.ndim, is_write)
+
+
+def _name(key: Key) -> Any:
+    return key[0] if isinstance(key, tuple) else key
 
 
 def _target(key: Key, aliases: Mapping[Key, Key]) -> Key:
@@ -244,6 +249,10 @@ def _store_calls(node: Any, bound: Mapping[Key, Any]) -> Iterator[tuple[Any, Any
         yield func.args[1], operands[0], len(operands) > 1
     elif func in GETTERS and len(operands) >= 2 and isinstance(operands[0], cs.Array):
         yield operands[0], operands[1], False
+    elif operands and isinstance(operands[0], partial) and operands[0].func is read_by_id:
+        # As dask_array's map_blocks calls it: with the names and values of what it adds.
+        _, handle, grid = operands[0].args
+        yield handle, grid.block(operands[2]), False
 
 
 def _looked_up(value: Any, bound: Mapping[Key, Any]) -> Any:

@@ -18,7 +18,7 @@ from dask.array.core import Array as TaskArray
 from dask.highlevelgraph import HighLevelGraph, Layer
 
 from chunkstore.errors import InvalidArgumentError
-from dask_integration.chunks import Block, Blocks
+from dask_integration.chunks import Block, BlockGrid, Blocks
 
 __all__ = [
     "Key",
@@ -26,6 +26,7 @@ __all__ = [
     "make_array",
     "need_task_array",
     "note_block",
+    "read_by_id",
     "refuse_query_planning",
     "run_with_handle",
     "single_elements",
@@ -111,6 +112,16 @@ def run_with_handle(func: Callable[..., Any], handle: Any, block: Block, *values
     except Exception as error:
         note_block(error, block)
         raise
+
+
+def read_by_id(
+    read: Callable[[Any, Block], Any],
+    handle: Any,
+    grid: BlockGrid,
+    block_id: tuple[int, ...] | None = None,
+) -> Any:
+    """Read a block of a grid, told which one; in tasks that are given an id and no `Block`."""
+    return read(handle, grid.block(block_id or ()))
 
 
 def note_block(error: Exception, block: Block) -> None:

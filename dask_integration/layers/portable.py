@@ -20,7 +20,12 @@ from dask.highlevelgraph import HighLevelGraph
 
 from chunkstore.errors import MissingExtraError
 from dask_integration.chunks import Block, BlockGrid, Blocks
-from dask_integration.layers.base import make_array, need_task_array, refuse_query_planning
+from dask_integration.layers.base import (
+    make_array,
+    need_task_array,
+    read_by_id,
+    refuse_query_planning,
+)
 
 __all__ = ["read_expression", "task_array"]
 
@@ -43,21 +48,12 @@ def read_expression(
             "python -m pip install dask-array"
         ) from error
     return dask_array.map_blocks(
-        partial(_read_by_id, read, handle, BlockGrid.of(chunks)),
+        partial(read_by_id, read, handle, BlockGrid.of(chunks)),
         chunks=chunks,
         dtype=dtype,
         meta=np.empty((0,) * len(chunks), dtype=dtype),
         name=f"read-{name_token}",
     )
-
-
-def _read_by_id(
-    read: Callable[[Any, Block], Any],
-    handle: Any,
-    grid: BlockGrid,
-    block_id: tuple[int, ...] | None = None,
-) -> Any:
-    return read(handle, grid.block(block_id or ()))
 
 
 def task_array(x: Any, doing: str) -> da.Array:

@@ -85,6 +85,15 @@ def test_numbers_are_true(store: RecordingStore, name: str) -> None:
     assert told.is_aligned == ("cut" not in name and name != "region")
 
 
+def test_arrays_of_the_package_dask_array(store: RecordingStore) -> None:
+    """An array of the separate package is told as dask's own."""
+    pytest.importorskip("dask_array", reason="needs the package dask-array")
+    own, foreign = (
+        explain(blocks(store, library=library) * 2 + 1) for library in ("dask.array", "dask_array")
+    )
+    assert own == foreign
+
+
 def test_a_write_that_is_only_planned(store: RecordingStore) -> None:
     """What would be written is told without a job, as of the job; and nothing is made."""
     x = blocks(store) + 1
