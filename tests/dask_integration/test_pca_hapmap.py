@@ -29,11 +29,15 @@ class Run(NamedTuple):
     u: np.ndarray
     s: np.ndarray
     v: np.ndarray
+    imputed: np.ndarray
     populations: np.ndarray
 
 
-def dense(prefix: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decompose the files with numpy alone: unpack, standardise as Patterson, dense SVD."""
+def dense(prefix: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Decompose the files with numpy alone: unpack, standardise as Patterson, dense SVD.
+
+    Beside the factors it gives the calls, variants by samples, with missing ones at the mean.
+    """
     n_samples = len(Path(f"{prefix}.fam").read_text().splitlines())
     packed = np.fromfile(f"{prefix}.bed", np.uint8)[3:].reshape(-1, -(-n_samples // 4))
     codes = (packed[:, :, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3
@@ -44,7 +48,7 @@ def dense(prefix: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     y = np.nan_to_num((x - 2 * p) / np.where(spread > 0, spread, np.inf))
     # On a busy machine BLAS threads that wait for each other make this ten times as slow.
     u, s, v = on_one_blas_thread(partial(np.linalg.svd, full_matrices=False), y)
-    return u, s, v
+    return u, s, v, np.where(np.isnan(x), 2 * p, x)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,36 @@ def test_subspaces_are_the_same(hapmap: Run) -> None:
         lengths = np.linalg.norm(exact.T @ got, axis=0)
         np.testing.assert_allclose(np.linalg.norm(got, axis=0), 1, rtol=1e-5)
         assert abs(1 - np.mean(lengths / np.linalg.norm(got, axis=0))) <= 1e-8
+
+
+def sine(a: np.ndarray, b: np.ndarray) -> float:
+    """Give the sine of the largest angle between the spaces of two sets of columns."""
+    a, b = (np.linalg.qr(columns.astype(float))[0] for columns in (a, b))
+    return float(np.linalg.norm(a - b @ (b.T @ a), 2))
+
+
+def test_scikit_learns_randomized_components_are_the_same(hapmap: Run) -> None:
+    """The five components that stand out span the same space: sin θ <= 1e-3."""
+    decomposition = pytest.importorskip("sklearn.decomposition", reason="needs scikit-learn")
+    x = hapmap.imputed
+    p = x.mean(axis=1, keepdims=True) / 2
+    samples = ((x - 2 * p) / np.sqrt(p * (1 - p))).T
+    theirs = decomposition.PCA(10, svd_solver="randomized", random_state=0)
+    scores = on_one_blas_thread(theirs.fit_transform, samples)
+    assert sine(hapmap.out["scores"][:, :5], scores[:, :5]) <= 1e-3
+
+
+def test_scikit_allels_components_are_the_same(hapmap: Run) -> None:
+    """With its own scaling the same space, and the same variances: sin θ <= 1e-3."""
+    allel = pytest.importorskip("allel", reason="needs scikit-allel")
+    find = partial(
+        allel.randomized_pca, n_components=10, iterated_power=9, random_state=0, scaler="patterson"
+    )
+    scores, model = on_one_blas_thread(find, hapmap.imputed)
+    assert sine(hapmap.out["scores"][:, :5], scores[:, :5]) <= 1e-3
+    for name in ("explained_variance", "explained_variance_ratio"):
+        theirs = getattr(model, f"{name}_")
+        np.testing.assert_allclose(hapmap.out[name][:5], theirs[:5], rtol=1e-4)
 
 
 def test_each_leading_component_is_the_same(hapmap: Run) -> None:
