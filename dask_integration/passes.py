@@ -74,14 +74,15 @@ class Pass:
         Examples
         --------
         >>> Pass("krylov", 2, 0, 1.0, "float64", (2.0,), (1.2e-2,)).describe(2)
-        'residual 1.2e-02, about 2 passes to go'
+        'residual 1.2e-02, about 2 more'
         """
         if not self.residuals:
             return ""
         found = f"residual {self.worst:.1e}"
         if not to_go:
             return found
-        return f"{found}, about {to_go} pass{'es' if to_go > 1 else ''} to go"
+        # Short: with the bar before it, it has to fit a line of 80 columns.
+        return f"{found}, about {to_go} more"
 
     def to_json(self) -> dict[str, Any]:
         """Give what JSON can hold."""

@@ -177,7 +177,7 @@ def _bar(console: Any, name: str, count: Count, n_bytes: int) -> Iterator[Callab
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("tasks"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
@@ -219,7 +219,7 @@ def _bar(console: Any, name: str, count: Count, n_bytes: int) -> Iterator[Callab
             bar,
             total=now.n_total,
             completed=now.n_total,
-            note="  ".join(filter(None, (_rate(n_bytes, seconds), note))),
+            note=", ".join(filter(None, (_rate(n_bytes, seconds), note))),
         )
 
 

@@ -63,7 +63,11 @@ class SVD:
     """
 
     u: da.Array | Doubles
-    """Shape (m, k): left singular vectors as columns; lazy unless x is wider than tall."""
+    """Shape (m, k): left singular vectors as columns; lazy unless x is wider than tall.
+
+    What is lazy refers to vectors that the workers hold, if it was found on a cluster: compute it
+    there.
+    """
     s: Doubles
     """Shape (k,): singular values, largest first."""
     v: da.Array | Doubles

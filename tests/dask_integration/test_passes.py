@@ -41,6 +41,6 @@ def test_a_record_survives_json() -> None:
 def test_words_say_what_is_known() -> None:
     """Residual and estimate, or nothing after a pass that found neither."""
     assert after(1, 0.01).describe(None) == "residual 1.0e-02"
-    assert after(1, 0.01).describe(1) == "residual 1.0e-02, about 1 pass to go"
+    assert after(1, 0.01).describe(1) == "residual 1.0e-02, about 1 more"
     assert after(1, 0.01).describe(0) == "residual 1.0e-02"
     assert Pass("statistics", 1, 5, 0.0, "float32").describe(None) == ""
