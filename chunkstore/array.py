@@ -68,12 +68,18 @@ class Array(Description):
            [5, 3, 1]], dtype=int32)
     """
 
-    __slots__ = ("_engine", "_pending", "_read_only", "_token")
+    __slots__ = ("_ahead", "_engine", "_pending", "_read_only", "_token")
 
     def __init__(
-        self, engine: Engine, *, read_only: bool = False, pending: str | None = None
+        self,
+        engine: Engine,
+        *,
+        read_only: bool = False,
+        pending: str | None = None,
+        ahead: bool = False,
     ) -> None:
         self._engine = engine
+        self._ahead = ahead
         self._read_only = read_only
         self._pending = pending
         self._token = os.urandom(16).hex()
@@ -264,7 +270,12 @@ class Array(Description):
         new = extents("shape", shape, least=0)
         with self.store.lock("node", self.path):
             engine = resizing.prepared(self._engine, new, keep=keep)
-        return Array(engine, read_only=self._read_only)
+        return Array(engine, read_only=self._read_only, ahead=True)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the handle has a shape that is not stored yet; see `grown`."""
+        return self._ahead
 
     def append(self, data: Any, axis: int = 0) -> Shape:
         """Write data behind the end of one axis; gives the new shape.

@@ -262,7 +262,7 @@ def _to_unit_edges(target: Target, array: cs.Array) -> cs.Array:
     but another job may be appending, and have put its first rows into the same unit. An array that
     is larger by that is written to in part, in one step among all writers.
     """
-    if array.pending is not None or not array.store.guards_updates:
+    if array.pending is not None or array.is_ahead or not array.store.guards_updates:
         return array
     reach = tuple(
         -(-extent // unit) * unit if start + size == extent else extent

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -23,13 +23,14 @@ import xarray as xr
 from dask.delayed import Delayed, delayed
 
 import chunkstore as cs
-from chunkstore.errors import NodeNotFoundError
+from chunkstore.errors import MetadataError, NodeNotFoundError, NodeTypeError
 from dask_integration.io import to_store as dask_to_store
 from dask_integration.layers import gather
 from dask_integration.ledger import NEW, Ledger
 from dask_integration.receipts import Receipt, StoreReport, checksum, merge_receipts
 from dask_integration.xarray_plan import GroupPlan, VariablePlan, Write, plan_group
 from dask_integration.xarray_regions import resolved_mode
+from dask_integration.xarray_replace import can_stage, replacing
 from dask_integration.xarray_sources import refuse_replaced, refuse_rewritten
 
 __all__ = ["ChunkstoreAccessor", "to_store", "write_region"]
@@ -130,6 +131,10 @@ def to_store(
     An append grows the arrays when all data is written. One job at a time may append; regions may
     be written by many at once, on stores that keep updates apart whatever the chunks.
 
+    Mode "w" replaces a dataset in a folder when the new one is complete, which takes disk space for
+    both; in other stores, with ``compute=False`` and with `resume`, the old one goes when all has
+    been checked and before anything is computed.
+
     With ``compute=False`` arrays that are appended to grow at once.
 
     Examples
@@ -171,12 +176,16 @@ def to_store(
             if part.array is not None and part.in_blocks:
                 refuse_rewritten(part.variable, part.array)
     goes_on = resume and any(_is_unfinished(write.store, name) for name in _new_names(plans))
+    old = None
     if write.mode == "w" and not goes_on:
         refuse_replaced(datasets.values(), write.store, root)
+        old = _group_at(write.store, root)
     # Mode "r+" changes no document.
     consolidate = consolidated is not False and write.mode != "r+" and consolidates
     run = _Run(write, plans, consolidate, {**job, "resume": resume}, goes_on=goes_on)
-    return run.run(compute=compute)
+    if old is None or not (can_stage(old) and compute and not resume):
+        return run.run(compute=compute)
+    return run.replace(old)
 
 
 def write_region(
@@ -317,6 +326,28 @@ class _Run:
         end = partial(_merged, self.reports)
         return delayed(end)([]) if written is None else gather([written], end, label="store-all")
 
+    def replace(self, old: cs.Group) -> Reports:
+        """Write beside an old group in a folder, and put the new one in its place at the end."""
+        store, root = self.write.store, old.path
+        try:
+            with replacing(old) as place:
+                apart = _Run(
+                    replace(self.write, store=place),
+                    [replace(plan, path=plan.path[len(root) :].strip("/")) for plan in self.plans],
+                    self.consolidate and not root,
+                    self.job,
+                )
+                written = cast(Reports, apart.run(compute=True))
+        finally:
+            # Within a hierarchy any change drops the copies of its groups, also one that fails.
+            if self.consolidate and root:
+                cs.consolidate_metadata(store, zarr_format=self.plans[0].zarr_format)
+        names = {name: f"{root}/{name}".strip("/") for name in written}
+        return {
+            full: replace(written[name], target=f"/{full} in {store!r}")
+            for name, full in names.items()
+        }
+
     def _groups(self) -> list[cs.Group]:
         """Open the groups, or make them; from here on things are touched."""
         found: list[cs.Group] = []
@@ -389,10 +420,10 @@ class _Run:
 
 
 def _group_at(store: cs.Store, path: str) -> cs.Group | None:
-    """Open the group that an interrupted write made, if it came so far."""
+    """Open the group at a path, if one is there."""
     try:
         return cs.open_group(store, path=path, mode="r+", use_consolidated=False)
-    except NodeNotFoundError:
+    except (MetadataError, NodeNotFoundError, NodeTypeError):
         return None
 
 

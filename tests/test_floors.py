@@ -141,6 +141,7 @@ DASK_FLOORS = {
     "dask_integration.xarray_layout": 2,
     "dask_integration.xarray_engine": 2,
     "dask_integration.xarray_sources": 3,
+    "dask_integration.xarray_replace": 5,
     "dask_integration.xarray_plan": 5,
     "dask_integration.xarray_writer": 6,
     "dask_integration.xarray_open": 6,

@@ -421,6 +421,43 @@ def test_failed_write_shows_no_variable() -> None:
     assert_identical(xr.load_dataset(store, engine="chunkstore"), good.compute())
 
 
+@pytest.mark.parametrize("group", [None, "below"])
+def test_failed_replacement_leaves_the_old_dataset(tmp_path: Path, group: str | None) -> None:
+    """In a folder the old dataset is there until the new one is whole, and nothing else goes."""
+    place = tmp_path / "a.zarr"
+    to_store(xr.Dataset({"beside": 1}), place)
+    how: Any = {"group": group}
+    to_store(SMALL, place, "w", **how)
+    x = da.arange(6, chunks=3)
+    bad = xr.Dataset({"c": ("x", x.map_blocks(failing, dtype=x.dtype)), "n": ("x", np.arange(6))})
+    with pytest.raises(RuntimeError, match="on fire"):
+        to_store(bad, place, "w", **how)
+    for consolidated in (True, False):
+        found = xr.load_dataset(place, engine="chunkstore", consolidated=consolidated, **how)
+        assert_identical(found, SMALL)
+    good = xr.Dataset({"c": ("x", x), "n": ("x", np.arange(6))})
+    reports = to_store(good, place, "w", **how)
+    for consolidated in (True, False):
+        found = xr.load_dataset(place, engine="chunkstore", consolidated=consolidated, **how)
+        assert_identical(found, good.compute())
+    name = "below/c" if group else "c"
+    assert reports[name].target == f"/{name} in {cs.LocalStore(str(place))!r}"
+    assert ("beside" in cs.open_group(place, mode="r")) is (group is not None)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_only_zarr_data_is_replaced(tmp_path: Path) -> None:
+    """A file of another kind beside the arrays, at any depth, stops a replacement."""
+    place = tmp_path / "a.zarr"
+    below = xr.Dataset({"z": 1})
+    to_store(xr.DataTree.from_dict({"/": SMALL, "/below": below}), place)
+    (place / "below" / "notes.txt").write_text("mine")
+    with pytest.raises(NodeExistsError, match="notes"):
+        to_store(SMALL, place, "w")
+    assert (place / "below" / "notes.txt").read_text() == "mine"
+    assert_identical(xr.load_dataset(place, engine="chunkstore", group="below"), below)
+
+
 COMPUTED: list[int] = []
 """The first value of each block that was computed."""
 

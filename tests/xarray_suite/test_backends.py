@@ -15,14 +15,17 @@ import zarr
 from xarray import backends
 from xarray.backends import plugins
 from xarray.backends.common import BACKEND_ENTRYPOINTS
-from xarray.tests.conftest import time_unit, use_dask
-from xarray.tests.test_backends import default_zarr_format, tmp_store
+from xarray.tests import conftest as their_fixtures
 
 import chunkstore as cs
 from dask_integration.xarray import to_store
 from dask_integration.xarray_engine import ChunkstoreBackendEntrypoint, GroupStore
 
-__all__ = ["default_zarr_format", "time_unit", "tmp_store", "use_dask"]
+for _name in ("default_zarr_format", "time_unit", "tmp_store", "use_dask"):
+    # Which of them there are, and where, differs between versions of xarray.
+    for _module in (theirs, their_fixtures):
+        if hasattr(_module, _name):
+            globals()[_name] = getattr(_module, _name)
 
 
 class WritableGroup(GroupStore):
