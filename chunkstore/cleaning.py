@@ -77,7 +77,8 @@ def clean(
     Raises
     ------
     InvalidArgumentError
-        If the store is no folder: other stores leave nothing half written behind.
+        If the store is no folder, or the folder is not there: other stores leave nothing half
+        written behind.
 
     Notes
     -----
@@ -97,6 +98,8 @@ def clean(
             f"there is nothing to clean in {where!r}: only folders can hold half-written values "
             f"and stale locks. An unfinished array is replaced with overwrite=True"
         )
+    if not os.path.isdir(where.root):
+        raise InvalidArgumentError(f"there is no folder {where.root!r} to clean")
     if not dry_run:
         where.check_writable()
     rules = _Rules(where, older_than_s, pending)

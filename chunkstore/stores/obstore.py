@@ -106,7 +106,8 @@ class ObjectStore(ConditionalStore):
 
     __slots__ = ("_address", "_scheme", "can_list")
 
-    # What fsspec takes too. More help on a far service, and hurt on one that throttles.
+    # What fsspec takes too. Of a service 20 ms away 1.4 times as fast as 10, where 32 are 1.3 times
+    # faster still; of one in Python on the same 2 processors 2 to 9 % slower than 10.
     concurrency = 16
     gap_bytes = 1 << 20
 

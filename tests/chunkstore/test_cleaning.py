@@ -152,6 +152,8 @@ def test_refusals(tmp_path: Path) -> None:
     """Only folders are cleaned, and only through a handle that may write."""
     with pytest.raises(InvalidArgumentError, match="only folders"):
         cs.clean(cs.MemoryStore())
+    with pytest.raises(InvalidArgumentError, match="there is no folder"):
+        cs.clean(tmp_path / "misspelt")
     store = cs.LocalStore(tmp_path, read_only=True)
     assert cs.clean(store) == []
     with pytest.raises(ReadOnlyError):
