@@ -366,12 +366,16 @@ size_t encoded_bound(const codec_t *codec, size_t n_in) {
 static size_t pack_zstd(const codec_t *codec, const char *in, size_t n_in, char *out,
                         worker_t *worker) {
     if (worker->zstd_out == NULL) {
-        worker->zstd_out = zstd_new_out();
-        if (worker->zstd_out == NULL ||
-            zstd_is_error(zstd_set(worker->zstd_out, ZSTD_LEVEL, codec->level)) ||
-            zstd_is_error(zstd_set(worker->zstd_out, ZSTD_CHECKSUM, codec->checksum))) {
+        void *made = zstd_new_out();
+        if (made == NULL) {
             return 0;
         }
+        if (zstd_is_error(zstd_set(made, ZSTD_LEVEL, codec->level)) ||
+            zstd_is_error(zstd_set(made, ZSTD_CHECKSUM, codec->checksum))) {
+            zstd_free_out(made);
+            return 0;
+        }
+        worker->zstd_out = made;
     }
     size_t n = zstd_encode(worker->zstd_out, out, zstd_bound(n_in), in, n_in);
     return zstd_is_error(n) ? 0 : n;
