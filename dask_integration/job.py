@@ -304,7 +304,7 @@ class Job:
 
     def run(self) -> StoreReport | dict[str, StoreReport]:
         """Run the job here and now."""
-        end, graph = self._end(), self._graph(list)
+        end, graph = self._end(), self._graph(list, is_lazy=False)
         if self.predicted_bytes:
             for part in self.parts.values():
                 # Where tasks run in this process its memory is measured from here on.
@@ -324,9 +324,9 @@ class Job:
 
     def lazily(self) -> FusingDelayed:
         """Give the job as a Delayed."""
-        return self._graph(self._end())
+        return self._graph(self._end(), is_lazy=True)
 
-    def _graph(self, finish: Any) -> FusingDelayed:
+    def _graph(self, finish: Any, *, is_lazy: bool) -> FusingDelayed:
         """Make the graph that writes all blocks; `finish` is given a tally for each array."""
         tallies = []
         for part in self.parts.values():
@@ -340,6 +340,7 @@ class Job:
                 self.retries,
                 self.verify,
                 measure=self.predicted_bytes > 0,
+                is_lazy=is_lazy,
             )
             tallies.append(
                 partial(

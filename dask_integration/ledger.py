@@ -138,6 +138,31 @@ class Ledger:
             # cannot be resumed then, and is run anew.
             self.store.delete_prefix(folder)
 
+    def require_current(self, *, may_have_ended: bool) -> None:
+        """Raise an error if another job of this name has begun since, or ended; one request.
+
+        Parameters
+        ----------
+        may_have_ended : bool
+            Whether tasks may run after the end of their job. Those of a Delayed do when it is
+            computed again, or when the worker that has its result is lost.
+
+        Raises
+        ------
+        ConflictError
+            So that a task that outlived its job, as on a cluster whose client was killed, does not
+            write over what the next one has written.
+        """
+        found = Ledger.find(self.store, self.path, self.job)
+        is_current = may_have_ended if found is None else found[0].token == self.token
+        if not is_current:
+            raise ConflictError(
+                f"a block of {self.path or '/'!r} in {self.store!r} was not written: another job "
+                f"has begun to write there, or has written, since this one began",
+                store=self.store,
+                path=self.path,
+            )
+
     def record(self, number: int, receipt: Receipt) -> None:
         """Note that a block is finished; called in the process that wrote it."""
         _segment_of(self).add(self, number, receipt)

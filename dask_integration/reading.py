@@ -83,10 +83,11 @@ def from_store(
     task carries the array's handle, some hundred bytes. A task reads with one thread, for dask
     runs a task on every thread already, and holds its block and one decoded chunk.
 
-    Names of the blocks never outlive the content. Where the store can prove that nothing was
-    written (`Store.content_stamp`: a `LocalStore` on a disk of this machine, by one listing), two
-    calls give the same names, in other processes too, so that `to_store` can resume. Elsewhere,
-    and above 10,000 stored values, each call gives new names; `token` makes them last.
+    Names of the blocks never outlive the content. Where a folder on a disk of this machine proves
+    that nothing was written, by one listing, two calls give the same names, in other processes
+    too, so that `to_store` can resume. Elsewhere, and above 10,000 stored values, each call gives
+    new names; `token` makes them last. Object stores can prove it too, at the cost of a request or
+    a few: pass ``token=array.content_stamp()``.
 
     Slicing the result reads whole blocks, but only those that are needed.
 

@@ -45,6 +45,8 @@ class BlockWriter:
         Read each block back.
     measure : bool
         Tell how much memory the process has taken.
+    is_lazy : bool
+        Whether the job is a Delayed, whose tasks may run again when it has ended.
     """
 
     array: cs.Array
@@ -54,6 +56,7 @@ class BlockWriter:
     retries: int
     verify: bool
     measure: bool
+    is_lazy: bool
 
 
 def write_block(writer: BlockWriter, block: Block, values: Any) -> Receipt:
@@ -65,6 +68,7 @@ def write_block(writer: BlockWriter, block: Block, values: Any) -> Receipt:
 
     def write() -> None:
         with phases("write", "encode", ends=True):
+            writer.ledger.require_current(may_have_ended=writer.is_lazy)
             writer.array.write(region, values)
         if writer.verify:
             _verify(writer.array, region, values)

@@ -238,8 +238,8 @@ class Store:
     def content_stamp(self, prefix: str) -> str | None:
         """Give a text that differs whenever a value under a prefix has changed; None if unknown.
 
-        Two equal stamps, taken at any two times by any two processes, prove that nothing was
-        written between. Reserved names (``__``) do not count. It costs one listing; a store that
+        Two equal stamps, taken at any two times by any two processes, prove that the values were
+        the same. Reserved names (``__``) do not count. It costs one listing; a store that
         cannot tell versions of values from a listing gives None.
         """
         return None

@@ -10,6 +10,7 @@ Source: RFC 9110 (ETag, If-Match, If-None-Match, Range), and the services' own i
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
@@ -22,7 +23,7 @@ import obstore
 from obstore import exceptions
 
 from chunkstore.errors import ConflictError, ReadOnlyError, StoreError
-from chunkstore.keys import TEMPORARY, check_key, check_prefix, is_temporary
+from chunkstore.keys import RESERVED_PREFIX, TEMPORARY, check_key, check_prefix, is_temporary
 from chunkstore.stores.address import fail
 from chunkstore.stores.base import Listing, OpenValue, first_and_last
 from chunkstore.stores.conditional import ConditionalStore
@@ -392,13 +393,34 @@ class ObjectStore(ConditionalStore):
             yield from (key for key in keys if not is_temporary(key))
 
     def _pages(self, prefix: str) -> Iterator[list[str]]:
+        for page in self._listed(prefix):
+            yield [item["path"] for item in page]
+
+    def _listed(self, prefix: str) -> Iterator[Any]:
         check_prefix(prefix)
         self._check_list(prefix)
         try:
-            for page in obstore.list(self._service().client, prefix or None, chunk_size=_PAGE):
-                yield [item["path"] for item in page]
+            yield from obstore.list(self._service().client, prefix or None, chunk_size=_PAGE)
         except (FileNotFoundError, exceptions.BaseError) as error:
             self._fail("list", prefix, error)
+
+    def content_stamp(self, prefix: str) -> str | None:
+        """Give a digest of the ETags of all values under a prefix; None where some have none.
+
+        Object stores give a new one to each version of a value. One request for each thousand.
+        """
+        if not self.can_list:
+            return None
+        digest = hashlib.blake2b(digest_size=16)
+        for page in self._listed(prefix):
+            for item in page:
+                if f"/{RESERVED_PREFIX}" in f"/{item['path'].removeprefix(prefix)}":
+                    continue
+                if item["e_tag"] is None:
+                    return None
+                facts = (item["path"], item["size"], item["e_tag"], item["version"])
+                digest.update(repr(facts).encode())
+        return digest.hexdigest()
 
     def _check_list(self, prefix: str) -> None:
         if not self.can_list:

@@ -280,6 +280,25 @@ def test_an_old_task_tells_the_new_job_nothing() -> None:
     np.testing.assert_array_equal(read_back(store), VALUES)
 
 
+@pytest.mark.parametrize("job", [one, many, region])
+def test_an_old_task_does_not_write_over_the_new_job(job: Any) -> None:
+    """A job whose client is gone may live on in a cluster: begun again, it is refused to write."""
+    store = prepared(job)
+    old = job(store, compute=False)
+    expected = prepared(job)
+    job(expected)
+    anew = {} if job is region else {"overwrite": True}
+    new = job(store, compute=False, **anew)
+    before = contents(store)
+    with pytest.raises(ConflictError, match="another job "):
+        old.compute()
+    assert contents(store) == before
+    new.compute()
+    assert contents(store) == contents(expected)
+    new.compute()
+    assert contents(store) == contents(expected)
+
+
 def test_regions_have_ledgers_of_their_own() -> None:
     """Two unfinished jobs on one array are told apart; the array is complete when both are done."""
     store = cs.MemoryStore()
