@@ -18,6 +18,7 @@ import numpy as np
 
 from chunkstore import documents, resizing
 from chunkstore import metadata as formats
+from chunkstore.attributes import Attributes
 from chunkstore.casting import castable
 from chunkstore.checks import CodecCheck
 from chunkstore.description import Description
@@ -85,9 +86,9 @@ class Array(Description):
         self._token = os.urandom(16).hex()
 
     @property
-    def attrs(self) -> documents.Attributes:
+    def attrs(self) -> Attributes:
         """The user's attributes; changes are written through."""
-        return documents.Attributes(self)
+        return Attributes(self)
 
     # -- reading and writing --------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from chunkstore import documents
 from chunkstore.array import Array, make_array, open_array_like, open_array_node
+from chunkstore.attributes import Attributes
 from chunkstore.checks import CodecCheck
 from chunkstore.display import Facts, Text, as_html, as_text
 from chunkstore.dtypes import from_numpy
@@ -97,9 +98,9 @@ class Group(Members["Group"]):
         return self._read_only or self._store.read_only
 
     @property
-    def attrs(self) -> documents.Attributes:
+    def attrs(self) -> Attributes:
         """The user's attributes; changes are written through."""
-        return documents.Attributes(self)
+        return Attributes(self)
 
     def update_attributes(self, attributes: Mapping[str, Any]) -> Group:
         """Set several attributes in one write; returns the handle."""

@@ -64,6 +64,7 @@ CHUNKSTORE_FLOORS = {
     "chunkstore.checks": 4,
     "chunkstore.sharding": 4,
     "chunkstore._kernel": 3,
+    "chunkstore.attributes": 5,
     "chunkstore.documents": 5,
     "chunkstore.translating": 5,
     "chunkstore.fetching": 4,
