@@ -31,6 +31,10 @@ OPTIONAL = (
 """Libraries that neither package loads when it is imported."""
 
 
+SLOW = ("_hashlib", "fractions", "html", "secrets")
+"""Parts of the standard library that take milliseconds and that a mere reader does without."""
+
+
 @cache
 def _loaded_by(module: str) -> frozenset[str]:
     """Import a module in a new interpreter and give the top-level names it has then."""
@@ -44,10 +48,21 @@ def _loaded_by(module: str) -> frozenset[str]:
     return frozenset(name.partition(".")[0] for name in result.stdout.split())
 
 
-@pytest.mark.parametrize("library", ["dask", *OPTIONAL])
+@pytest.mark.parametrize("library", ["dask", *OPTIONAL, *SLOW])
 def test_chunkstore_is_light(library: str) -> None:
     """`import chunkstore` does not load the library."""
     assert library not in _loaded_by("chunkstore")
+
+
+def test_codecs_that_few_arrays_need_wait() -> None:
+    """Of the codecs `import chunkstore` loads those that the kernel and most arrays use."""
+    program = "import sys, chunkstore; print(*(m for m in sys.modules if '.codecs.' in m))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    loaded = {name.rpartition(".")[2] for name in done.stdout.split()}
+    assert {"blosc", "bytes", "crc32c", "table", "zstd"} <= loaded
+    assert not {"bz2", "cast_value", "lzma", "packbits", "vlen_utf8", "zfpy"} & loaded
 
 
 @pytest.mark.parametrize("library", OPTIONAL)
