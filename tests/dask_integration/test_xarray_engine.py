@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from packaging.version import Version
 from xarray.testing import assert_identical
 
 import chunkstore as cs
@@ -71,6 +72,11 @@ def opened(store: Any, **how: Any) -> xr.Dataset:
     return xr.open_dataset(store, engine="chunkstore", **{"consolidated": False, **how})
 
 
+def dtypes_of(ds: xr.Dataset) -> dict[Any, Any]:
+    """Give the dtype of each variable; text is numpy's strings or objects, as xarray likes."""
+    return {n: "text" if v.dtype.kind in "OT" else v.dtype for n, v in ds.variables.items()}
+
+
 # --- the same as xarray's own backend ------------------------------------------------------------
 
 
@@ -97,9 +103,7 @@ def test_datasets_are_those_of_xarray(
     expected = xr.open_dataset(path, engine="zarr", **how)
     found = opened(path, consolidated=consolidated, **how)
     assert_identical(found, expected)
-    assert {n: v.dtype for n, v in found.variables.items()} == {
-        n: v.dtype for n, v in expected.variables.items()
-    }
+    assert dtypes_of(found) == dtypes_of(expected)
     assert {n: v.chunks for n, v in found.variables.items()} == {
         n: v.chunks for n, v in expected.variables.items()
     }
@@ -290,6 +294,10 @@ def test_lazy_variables_pickle(path: str) -> None:
     assert np.array_equal(copy, found["temp"], equal_nan=True)
 
 
+@pytest.mark.skipif(
+    Version(xr.__version__) < Version("2026.9"),
+    reason="older versions of xarray load no decoded variables asynchronously",
+)
 def test_datasets_load_asynchronously(path: str) -> None:
     """`load_async` reads every kind of selection as `load` does."""
     ds = opened(path)

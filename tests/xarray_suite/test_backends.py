@@ -69,10 +69,24 @@ def open_group(target: Any, mode: str, **_: Any) -> WritableGroup:
     return WritableGroup(group, {})
 
 
+class Redirected(ChunkstoreBackendEntrypoint):
+    """The engine under the name "zarr", for `xr.open_zarr` of any version.
+
+    Before 2026.9 that also passed what zarr-python 2 had, as None.
+    """
+
+    OLD = ("chunk_store", "synchronizer", "zarr_version")
+    open_dataset_parameters = (*ChunkstoreBackendEntrypoint.open_dataset_parameters, *OLD)
+
+    def open_dataset(self, filename_or_obj: Any, **how: Any) -> xr.Dataset:
+        assert [how.pop(name, None) for name in self.OLD] == [None] * 3
+        return super().open_dataset(filename_or_obj, **how)
+
+
 @pytest.fixture(autouse=True)
 def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put our engine and writer where xarray's tests look for its own."""
-    monkeypatch.setitem(BACKEND_ENTRYPOINTS, "zarr", (None, ChunkstoreBackendEntrypoint))
+    monkeypatch.setitem(BACKEND_ENTRYPOINTS, "zarr", (None, Redirected))
     plugins.refresh_engines()
     for kind in (xr.Dataset, xr.DataArray):
         monkeypatch.setattr(kind, "to_zarr", to_zarr)
