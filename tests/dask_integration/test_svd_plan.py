@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError
 from dask_integration.chunks import Blocks
 from dask_integration.svd_plan import LIBRARY_BYTES, SVDPlan, plan_svd
@@ -36,7 +42,7 @@ def test_the_side_that_blocks_span_is_taken_when_bands_would_be_huge() -> None:
     assert plan(((1000,), regular(500_000, 20_000))).method == "gram"
 
 
-@pytest.mark.parametrize("memory", [500, 600, 1000])
+@pytest.mark.parametrize("memory", [550, 650, 1000])
 def test_a_plan_stays_within_the_memory_that_it_was_given(memory: int) -> None:
     """In MB: fewer mean a smaller basis, never less than one that converges."""
     found = plan((regular(20_000, 40), (50_000,)), n_threads=2, memory=memory * 10**6)
@@ -60,3 +66,37 @@ def test_what_never_fits_is_refused_with_what_would() -> None:
         plan(blocks, n_threads=4, memory=200 * 10**6)
     needed = int(str(caught.value).split("side by side need ")[1].split()[0])
     assert plan(blocks, n_threads=4, memory=needed).held_bytes + LIBRARY_BYTES <= needed
+
+
+SCRIPT = """
+import resource, sys
+import dask
+from dask_integration import StandardScaler, from_store, svd
+
+with dask.config.set(scheduler="threads", num_workers=2):
+    options = {"method": sys.argv[1], "memory": int(sys.argv[2]), "max_passes": 3}
+    svd(from_store("x.zarr"), 5, scaler=StandardScaler(1), **options)
+scale = 1 if sys.platform == "darwin" else 1024
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale)
+"""
+
+
+@pytest.mark.parametrize("method", ["gram", "krylov"])
+def test_a_process_takes_no_more_than_it_was_allowed(tmp_path: Path, method: str) -> None:
+    """The most memory that a whole process ever held is within the bound, libraries included."""
+    array = cs.create_array(
+        tmp_path / "x.zarr", shape=(100_000, 700), dtype="int8", chunks=(5000, 700)
+    )
+    draw = np.random.default_rng(0)
+    for start in range(0, 100_000, 5000):
+        array[start : start + 5000] = draw.integers(0, 3, (5000, 700))
+    bound = 250 * 10**6
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, method, str(bound)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) <= bound
