@@ -1,7 +1,7 @@
 """Codecs and threads: int8 genotypes, read and written whole in chunks of 1 MB.
 
-Reading with 1 processor, 2, and more threads than processors; each process may run on no more
-processors than the row has threads.
+Reading with 1 processor, 2, and more threads than processors, at smaller scales for one codec
+alone. No process may run on more processors than the row has threads.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def rows(scale: Scale) -> list[Row]:
     ]
     found = []
     for one in layouts:
-        counts = {1, 2}
+        counts = {1, 2} if scale.part(2) == 2 else {2}
         if one.codec == "blosc-zstd-bitshuffle":
-            counts.add(2 * max(2, scale.cpus))
+            counts |= {1, 2 * max(2, scale.cpus)}
         found += [read_row(one, scale, threads) for threads in sorted(counts)]
     return found + [write_row(one, scale) for one in layouts]
 

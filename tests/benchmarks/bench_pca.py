@@ -255,7 +255,7 @@ def hapmap_row(scale: Scale) -> Row:
         ],
         check=lambda found: check(found, 1.0),
         make=partial(make_hapmap, scale, k),
-        rounds=2,
+        rounds=1,
     )
 
 
