@@ -69,18 +69,18 @@ def test_what_never_fits_is_refused_with_what_would() -> None:
 
 
 SCRIPT = """
-import resource, sys
+import sys
 import dask
 from dask_integration import StandardScaler, from_store, svd
 
 with dask.config.set(scheduler="threads", num_workers=2):
     options = {"method": sys.argv[1], "memory": int(sys.argv[2]), "max_passes": 3}
     svd(from_store("x.zarr"), 5, scaler=StandardScaler(1), **options)
-scale = 1 if sys.platform == "darwin" else 1024
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale)
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 @pytest.mark.parametrize("method", ["gram", "krylov"])
 def test_a_process_takes_no_more_than_it_was_allowed(tmp_path: Path, method: str) -> None:
     """The most memory that a whole process ever held is within the bound, libraries included."""
@@ -99,4 +99,5 @@ def test_a_process_takes_no_more_than_it_was_allowed(tmp_path: Path, method: str
         text=True,
         check=True,
     )
-    assert int(done.stdout) <= bound
+    # Not `ru_maxrss`: a child begins with that of the process that started it.
+    assert int(done.stdout) * 1024 <= bound
