@@ -14,6 +14,17 @@ needs no import: ``xr.open_dataset(…, engine="chunkstore")``. Floor 7: a door.
 
 from __future__ import annotations
 
+from chunkstore.errors import MissingExtraError as _MissingExtraError
+
+try:
+    import dask.array as _dask_array  # noqa: F401
+    import xarray as _xarray  # noqa: F401
+except ImportError as _error:
+    raise _MissingExtraError(
+        f"dask_integration.xarray needs dask and xarray, and {_error.name} is not installed. Run: "
+        'python -m pip install "chunkstore[dask,xarray]"'
+    ) from _error
+
 from dask_integration.xarray_open import open_dataset, open_datatree
 from dask_integration.xarray_writer import to_store, write_region
 

@@ -279,7 +279,7 @@ FOREIGN = {
         "dask_integration.progress",
     ),
     "dask_array": ("dask_integration.layers.portable",),
-    "xarray": ("dask_integration.xarray_*",),
+    "xarray": ("dask_integration.xarray", "dask_integration.xarray_*"),
     "h5py": ("dask_integration.*",),
     "bed_reader": ("dask_integration.plink",),
     # What only a person at a terminal needs.

@@ -101,3 +101,27 @@ print(hasattr(dask_integration, "no_such_name"))
     assert "to_store needs dask" in result.stdout
     assert "pip install" in result.stdout
     assert result.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize("library", ["dask", "xarray"])
+def test_xarray_door_says_what_to_install(library: str) -> None:
+    """Where a library is missing, importing the door for xarray says how to get it."""
+    program = f"""
+import sys
+sys.modules[{library!r}] = None
+try:
+    import dask_integration.xarray
+except ImportError as error:
+    print(error)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert (
+        f"{library} is not installed" in result.stdout or "needs dask and xarray" in result.stdout
+    )
+    assert "chunkstore[dask,xarray]" in result.stdout

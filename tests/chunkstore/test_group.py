@@ -308,3 +308,37 @@ def test_attributes_are_copies(root: cs.Group) -> None:
     root.attrs["levels"].append(3)
     root.attrs.asdict()["levels"].append(3)
     assert root.attrs["levels"] == [1, 2]
+
+
+def test_arrays_that_are_alike_keep_what_is_their_own(root: cs.Group) -> None:
+    """Arrays of the same layout have their own attributes, path and values in consolidated use."""
+    for number in range(3):
+        root.create_array(f"same/{number}", data=np.full(4, number), attributes={"n": number})
+    root.create_array("same/other", data=np.arange(5))
+    cs.consolidate_metadata(root.store)
+    opened = cs.open_group(root.store, mode="r", use_consolidated=True)
+    found = dict(opened.consolidated_members(recursive=True))
+    for number in range(3):
+        array = found[f"same/{number}"]
+        assert isinstance(array, cs.Array)
+        assert array.attrs.asdict() == {"n": number}
+        assert array.path == f"same/{number}"
+        assert array[:].tolist() == [number] * 4
+    other = found["same/other"]
+    assert isinstance(other, cs.Array)
+    assert other[:].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_damage_of_one_alike_array_is_found() -> None:
+    """Attributes that are no object are refused, also of an array like one that was read."""
+    store = cs.MemoryStore()
+    root = cs.create_group(store)
+    for name in "ab":
+        root.create_array(name, shape=3, dtype="i4")
+    cs.consolidate_metadata(store)
+    document = json.loads(store.get("zarr.json") or b"")
+    document["consolidated_metadata"]["metadata"]["b"]["attributes"] = [1]
+    store.set("zarr.json", json.dumps(document).encode())
+    opened = cs.open_group(store, mode="r", use_consolidated=True)
+    with pytest.raises(MetadataError, match="attributes"):
+        dict(opened.consolidated_members())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chunkstore as cs
 from chunkstore.codecs.blosc import BloscCodec
 from chunkstore.codecs.gzip import GzipCodec
 from chunkstore.codecs.zstd import ZstdCodec
@@ -340,3 +342,15 @@ def test_fill_value_keeps_the_bits_of_a_nan(dtype: str, bits: int) -> None:
     fill = np.array(bits, unsigned).view(dtype)[()]
     found = laid_out(dtype=dtype, fill_value=fill).fill_value
     assert int(np.asarray(found, dtype).view(unsigned)) == bits
+
+
+def test_fill_values_can_be_left_open() -> None:
+    """`...` writes null in version 2, which reads as zero, stays null in a copy, and is no 3."""
+    store = cs.MemoryStore()
+    array = cs.create_array(store, name="a", shape=3, dtype="i4", zarr_format=2, fill_value=...)
+    assert json.loads(store.get("a/.zarray") or b"")["fill_value"] is None
+    assert array[:].tolist() == [0, 0, 0]
+    cs.copy(array, store, path="b", chunks=2)
+    assert json.loads(store.get("b/.zarray") or b"")["fill_value"] is None
+    with pytest.raises(InvalidArgumentError, match="only Zarr version 2"):
+        cs.create_array(store, name="c", shape=3, dtype="i4", fill_value=...)

@@ -204,6 +204,8 @@ def test_grown_is_seen_when_it_is_written() -> None:
     array = cs.create_array(cs.MemoryStore(), data=np.arange(10).reshape(5, 2), chunks=(2, 2))
     grown = array.grown((8, 2))
     grown[5:] = -1
+    assert grown.is_ahead
+    assert not array.is_ahead
     reader = cs.open_array(array.store, mode="r")
     assert reader.shape == (5, 2)
     assert np.array_equal(reader[:], np.arange(10).reshape(5, 2))
