@@ -21,7 +21,8 @@ import xarray as xr
 from xarray import conventions
 
 import chunkstore as cs
-from chunkstore.errors import NodeNotFoundError
+from chunkstore.errors import AlignmentError, NodeNotFoundError
+from dask_integration.align import alignment
 from dask_integration.xarray_encoding import encode_variable, trusted
 from dask_integration.xarray_engine import GroupStore
 from dask_integration.xarray_layout import array_layout, check_blocks, checked_attributes
@@ -389,6 +390,8 @@ def _planned_part(
     append_dim = write.append_dim
     append = encoded.sizes[append_dim] if append_dim in old.dims else 0
     selection, shape = selection_of(old, region=region, append=append, append_dim=append_dim)
+    if not array.store.guards_updates:
+        _check_edges(name, array, selection, shape)
     if write.write_empty_chunks is not None:
         array = array.with_options(write_empty_chunks=write.write_empty_chunks)
     if encoded.chunks is not None and write.align == "error":
@@ -403,6 +406,25 @@ def _planned_part(
     return VariablePlan(
         name=_stored_name(name), variable=encoded, region=selection, shape=shape, array=array
     )
+
+
+def _check_edges(
+    name: Hashable, array: cs.Array, selection: tuple[slice, ...], shape: tuple[int, ...]
+) -> None:
+    """Refuse a part that ends within a write unit, on a store that keeps no other writer out."""
+    blocks = tuple((part.stop - part.start,) for part in selection)
+    starts = tuple(part.start for part in selection)
+    for axis in alignment(blocks, array.write_unit, shape=shape, starts=starts):
+        if axis.partial_start or axis.partial_stop:
+            raise AlignmentError(
+                f"cannot write a region of variable {name!r}: on axis {axis.axis} it goes from "
+                f"{axis.start} to {axis.stop}, and write units are {axis.unit} long. This store "
+                f"cannot keep out another process that writes the rest of a unit. Give a region "
+                f"of whole units, or open the store with single_writer=True if no other process "
+                f"writes there",
+                axis=axis.axis,
+                unit=axis.unit,
+            )
 
 
 def _check_type(name: Hashable, new: xr.Variable, old: xr.Variable) -> None:

@@ -202,6 +202,26 @@ def test_regions_and_appends_of_blocks_share_chunks_safely() -> None:
     assert np.array_equal(xr.load_dataset(store, engine="chunkstore")["a"], expected)
 
 
+class Unguarded(cs.MemoryStore):
+    """A store that does not keep apart two processes that change a value."""
+
+    __slots__ = ()
+    guards_updates = False
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_parts_of_units_need_a_store_that_guards_them(blocks: bool) -> None:
+    """Where updates are not kept apart, a region must be of whole write units."""
+    store = Unguarded()
+    to_store(xr.Dataset({"a": ("t", np.zeros(7))}), store, encoding={"a": {"chunks": 3}})
+    part = xr.Dataset({"a": ("t", np.ones(4))})
+    part = part.chunk() if blocks else part
+    with pytest.raises(AlignmentError, match=r"from 2 to 6.*single_writer"):
+        to_store(part, store, region={"t": slice(2, 6)})
+    to_store(part, store, region={"t": slice(3, 7)})
+    assert xr.load_dataset(store, engine="chunkstore")["a"].values.tolist() == [0] * 3 + [1] * 4
+
+
 @pytest.mark.parametrize("sizes", [(2, 2, 9), (13,), (1,) * 13])
 def test_alignment_is_mended_on_demand(sizes: tuple[int, ...]) -> None:
     """`align="auto"` merges blocks that share chunks, of new variables and of appended ones."""
