@@ -158,8 +158,8 @@ def svd(
     n_oversamples : int
         How many more vectors than k each pass of krylov carries.
     memory : int or str, optional
-        Bytes, or text such as ``"300 MB"``, that one process may take in all. Method and size of
-        the basis are chosen to fit.
+        Bytes, or text such as ``"300 MB"``, that one process may take in all, with 180 MB for
+        the libraries. Method and size of the basis are chosen to fit.
     seed : int
         Start of krylov's random vectors.
     checkpoint : Store, str or Path, optional

@@ -39,7 +39,10 @@ SVDMethod: TypeAlias = Literal["auto", "gram", "krylov"]
 """How to find singular vectors; see ``svd``."""
 
 LIBRARY_BYTES = 180 * 10**6
-"""What Python, numpy, BLAS and dask take beside the data; measured on Linux, two threads."""
+"""What Python, numpy, BLAS and dask take beside the data; measured on Linux, two threads.
+
+Where pyarrow and numba are installed, dask's imports take 120 MB more: allow for them.
+"""
 
 _LARGEST_GRAM = 4096
 """Up to this side a Gram matrix costs less time than the passes that Krylov would make."""

@@ -73,17 +73,21 @@ import sys
 import dask
 from dask_integration import StandardScaler, from_store, svd
 
+def kilobytes(name):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])
+
+before = kilobytes("VmRSS")
 with dask.config.set(scheduler="threads", num_workers=2):
     options = {"method": sys.argv[1], "memory": int(sys.argv[2]), "max_passes": 3}
     svd(from_store("x.zarr"), 5, scaler=StandardScaler(1), **options)
-print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+print(kilobytes("VmHWM") - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 @pytest.mark.parametrize("method", ["gram", "krylov"])
 def test_a_process_takes_no_more_than_it_was_allowed(tmp_path: Path, method: str) -> None:
-    """The most memory that a whole process ever held is within the bound, libraries included."""
+    """The most that a whole process ever held, beside the libraries, is within the bound."""
     array = cs.create_array(
         tmp_path / "x.zarr", shape=(100_000, 700), dtype="int8", chunks=(5000, 700)
     )
@@ -99,5 +103,5 @@ def test_a_process_takes_no_more_than_it_was_allowed(tmp_path: Path, method: str
         text=True,
         check=True,
     )
-    # Not `ru_maxrss`: a child begins with that of the process that started it.
-    assert int(done.stdout) * 1024 <= bound
+    # Of what counts as libraries, 60 MB are the buffers of BLAS, which come with the first product.
+    assert int(done.stdout) * 1024 <= bound - LIBRARY_BYTES + 60 * 10**6
