@@ -377,7 +377,10 @@ def test_travels(local: cs.Array, travel: Any) -> None:
 
 def test_travels_small_and_silently(local: cs.Array, monkeypatch: pytest.MonkeyPatch) -> None:
     """A handle's pickle is short and has no data, and taking it in asks the store for nothing."""
-    big = cs.create_array(local.store, name="big", shape=(1 << 30,), chunks=1000, dtype="f8")
+    big = cs.create_array(
+        local.store, name="big", shape=(1 << 30,), chunks=1000, dtype="f8",
+        zarr_format=local.metadata.zarr_format,
+    )  # fmt: skip
     pickled = pickle.dumps(big)
     assert len(pickled) < 4000
     for name in ("get", "open_value", "list_dir", "exists", "size"):
