@@ -17,6 +17,9 @@ from dask_integration.staging import staged
 
 __all__ = ["can_stage", "replacing"]
 
+_MARK = "__pending__"
+"""What marks the place of an array that a job is writing."""
+
 _DOCUMENTS = frozenset(("zarr.json", ".zgroup", ".zattrs", ".zmetadata"))
 
 
@@ -53,8 +56,12 @@ def _checked_members(group: cs.Group, folder: Path) -> set[str]:
     """Give what a group's folder holds; raise if any of it, at any depth, is no Zarr data."""
     members = dict(group.members())
     entries = {entry.name for entry in folder.iterdir()}
-    # Names that start so are marks and what a killed process left.
-    foreign = sorted(e for e in entries - _DOCUMENTS - set(members) if not e.startswith("__"))
+    foreign = sorted(
+        entry
+        for entry in entries - _DOCUMENTS - set(members)
+        # Marks and ledgers, and the arrays of a job that did not end.
+        if not entry.startswith("__") and not (folder / entry / _MARK).is_file()
+    )
     if foreign:
         raise NodeExistsError(
             f"refused to overwrite {group!r}: {foreign[0]!r} in its folder is no Zarr data. Delete "

@@ -466,6 +466,18 @@ def test_failed_replacement_leaves_the_old_dataset(tmp_path: Path, group: str | 
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
 
 
+def test_what_an_interrupted_write_left_is_replaced(tmp_path: Path) -> None:
+    """In a folder, too, the arrays of a job that did not end go with the next write in mode w."""
+    place = tmp_path / "a.zarr"
+    x = da.arange(6, chunks=3)
+    bad = xr.Dataset({"c": ("x", x.map_blocks(failing, dtype=x.dtype)), "n": ("x", np.arange(6))})
+    with pytest.raises(RuntimeError, match="on fire"):
+        to_store(bad, place)
+    to_store(SMALL, place, "w")
+    assert_identical(xr.load_dataset(place, engine="chunkstore"), SMALL)
+    assert {e.name for e in place.iterdir()} == {"zarr.json", "a", "b", "x"}
+
+
 def test_only_zarr_data_is_replaced(tmp_path: Path) -> None:
     """A file of another kind beside the arrays, at any depth, stops a replacement."""
     place = tmp_path / "a.zarr"
