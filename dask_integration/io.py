@@ -111,7 +111,8 @@ def to_store(
     token : str, optional
         Your word for the values, in place of dask's name for them: equal tokens say that the
         values are the same. Needed to resume where dask's names differ from run to run, as of
-        unseeded random numbers, or say nothing of the content, as of files that others store.
+        unseeded random numbers, or of functions if one run has imported ``dask_array`` and the
+        other not; or say nothing of the content, as of files that others store.
     overwrite : bool
         Replace what is at `path`. It is deleted when everything has been checked and before
         anything is computed; with ``compute=False`` that is during this call.
