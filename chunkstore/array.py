@@ -198,7 +198,9 @@ class Array(Description):
         self._check_fields(request)
         data_type = self.metadata.data_type
         values = castable(value, data_type, what=repr(self), fields=request.fields)
-        self._engine.write(request, _broadcast(values, request))
+        # Of an array that does not exist yet, or is ahead of what exists, its job is in charge.
+        alone = self._pending is not None or self._ahead
+        self._engine.write(request, _broadcast(values, request), alone=alone)
 
     # -- changing the extent --------------------------------------------------------------------
 

@@ -198,6 +198,14 @@ class _Grid:
         return math.prod(self.grid_shape)
 
     @property
+    def reach(self) -> Shape:
+        """Where the last chunk ends along each axis, padding included."""
+        return tuple(
+            axis.start_of(axis.n_chunks - 1) + axis.size_of(axis.n_chunks - 1) if axis.extent else 0
+            for axis in self.axes
+        )
+
+    @property
     def chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
         """Number of elements of each cell that lie in the array, along each axis.
 

@@ -23,7 +23,7 @@ from chunkstore.keys import prefix_of
 from chunkstore.reading import read_chunk, read_shard
 from chunkstore.requests import Projection, Request
 from chunkstore.sharding import pipeline_of
-from chunkstore.types import NDArray, Shape
+from chunkstore.types import ChunkCoords, NDArray, Shape
 from chunkstore.values import StoredValues, Unit
 from chunkstore.workers import run_in_threads
 from chunkstore.writing import write_chunk, write_shard
@@ -90,14 +90,19 @@ class Engine(StoredValues):
 
         self._run(work, units, request, n_threads)
 
-    def write(self, request: Request, values: NDArray) -> None:
-        """Store `values`, of the request's buffer shape, as the selected elements."""
+    def write(self, request: Request, values: NDArray, *, alone: bool = True) -> None:
+        """Store `values`, of the request's buffer shape, as the selected elements.
+
+        Unless the caller is `alone`, another writer may be appending: what chunks at the edge hold
+        beyond the array is kept then.
+        """
         view = request.buffer_view(values)
+        reach = self.metadata.shape if alone else self.metadata.grid.reach
         n_threads = self._n_threads(values.nbytes)
         units: Iterable[Unit]
         temporary = self._temporary(request, values, n_threads)
         if temporary is not None:
-            left = self._write_files(request, view, temporary, n_threads=n_threads)
+            left = self._write_files(request, view, temporary, reach=reach, n_threads=n_threads)
             if not left:
                 return
             units = self._numbered(request, left)
@@ -107,6 +112,8 @@ class Engine(StoredValues):
         def work(unit: Unit) -> None:
             engine = self if self._variants is None else self._variant(unit)
             write = write_chunk if engine.sharding is None else write_shard
+            if reach != self.metadata.shape and self._is_at_edge(unit.projection.coords):
+                unit = unit._replace(keeps_beyond=True)
             mark_changed(self.store.place(unit.key))
             try:
                 write(engine, unit, view, request.fields)
@@ -170,6 +177,13 @@ class Engine(StoredValues):
             self._variants[shape] = found
         return found
 
+    def _is_at_edge(self, coords: ChunkCoords) -> bool:
+        """Whether a chunk reaches beyond the array."""
+        return any(
+            axis.start_of(i) + axis.size_of(i) > axis.extent
+            for axis, i in zip(self.metadata.grid.axes, coords, strict=True)
+        )
+
     # -- files written by the kernel ------------------------------------------------------------
 
     def _temporary(self, request: Request, values: NDArray, n_threads: int) -> str | None:
@@ -187,9 +201,12 @@ class Engine(StoredValues):
         return None
 
     def _write_files(
-        self, request: Request, view: NDArray, temporary: str, *, n_threads: int
+        self, request: Request, view: NDArray, temporary: str, *, reach: Shape, n_threads: int
     ) -> list[int]:
-        """Write the units that are covered; gives the numbers of the others."""
+        """Write the units that are covered; gives the numbers of the others.
+
+        `reach` is where the array ends, or the chunks, if those at the edge are not to be replaced.
+        """
         assert self.kernel is not None
         grid = self.metadata.grid
 
@@ -202,7 +219,7 @@ class Engine(StoredValues):
             return self.kernel.write(
                 view,
                 request.picks,
-                extents=self.metadata.shape,
+                extents=reach,
                 temporary=temporary,
                 keep_empty=self.options.write_empty_chunks,
                 n_threads=n_threads,

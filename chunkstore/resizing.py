@@ -26,7 +26,7 @@ import numpy as np
 
 from chunkstore import documents
 from chunkstore.cache import mark_changed
-from chunkstore.chunk_grid import Axis, ChunkGrid, RegularGrid
+from chunkstore.chunk_grid import ChunkGrid, RegularGrid
 from chunkstore.empty import is_all_fill
 from chunkstore.engine import Engine
 from chunkstore.errors import CodecError, ConflictError, InvalidArgumentError
@@ -151,7 +151,7 @@ def _clear_padding(engine: Engine) -> None:
     codecs make of it are rewritten.
     """
     shape, grid = engine.metadata.shape, engine.metadata.grid
-    reach = tuple(map(_reach, grid.axes))
+    reach = grid.reach
     wide = _with_shape(engine, reach)
     fill = engine.pipeline.spec.fill_value
     for axis, extent in enumerate(shape):
@@ -184,7 +184,7 @@ def _check_padding(engine: Engine, shape: Shape) -> None:
     grid: ChunkGrid = engine.metadata.grid.resized(shape)
     if engine.sharding is not None:
         grid = RegularGrid(shape, pipeline.spec.shape)
-    if all(_reach(axis) == axis.extent for axis in grid.axes):
+    if grid.reach == shape:
         return
     try:
         pipeline.encode(pipeline.full_chunk())
@@ -194,14 +194,6 @@ def _check_padding(engine: Engine, shape: Shape) -> None:
             f"within a chunk becomes the fill value, which the codecs cannot hold: {error}. Choose "
             f"multiples of the chunks {pipeline.spec.shape}"
         ) from error
-
-
-def _reach(line: Axis) -> int:
-    """Give the end of the last chunk along an axis, padding included."""
-    if line.extent == 0:
-        return 0
-    last = line.n_chunks - 1
-    return line.start_of(last) + line.size_of(last)
 
 
 def _delete_strays(engine: Engine) -> None:

@@ -34,6 +34,8 @@ class Unit(NamedTuple):
     n_threads: int
     state: Hashable = None
     """Where there is a cache, what tells whether the value has changed since the request."""
+    keeps_beyond: bool = False
+    """Of a write, whether to keep what the value holds beyond the array."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

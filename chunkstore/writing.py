@@ -2,7 +2,8 @@
 
 Floor 4.2. A value that is covered is replaced. One that is covered in part is read, merged and
 replaced in one step; of a shard only the inner chunks that are covered in part are decoded, and
-the others are carried over as they are.
+the others are carried over as they are. A value at the edge that reaches beyond the array counts
+as covered in part where another writer may be appending there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def write_chunk(values: StoredValues, unit: Unit, data: NDArray, fields: Fields)
     """Write a chunk, or what is encoded as one."""
     _, selection, out_selection, whole = unit.projection
     part = data[out_selection] if out_selection else data
+    is_covered = whole and not fields
     pipeline, store = values.pipeline, values.store
 
     def encode(chunk: NDArray) -> Buffer | None:
@@ -40,7 +42,7 @@ def write_chunk(values: StoredValues, unit: Unit, data: NDArray, fields: Fields)
     def merge(stored: bytes | None) -> Buffer | None:
         chunk = pipeline.full_chunk()
         if stored is not None:
-            with _reading_stored():
+            with _reading_stored(replaced=is_covered):
                 pipeline.decode(stored, chunk)
         _assign(chunk, selection, part, fields)
         if stored is not None and not store.can_forget:
@@ -48,7 +50,7 @@ def write_chunk(values: StoredValues, unit: Unit, data: NDArray, fields: Fields)
         return encode(chunk)
 
     try:
-        if not whole or fields:
+        if not is_covered or unit.keeps_beyond:
             store.update(unit.key, merge)
             return
         encoded = encode(_padded(pipeline, selection, part))
@@ -63,6 +65,7 @@ def write_shard(values: StoredValues, unit: Unit, data: NDArray, fields: Fields)
     assert codec is not None
     _, selection, out_selection, whole = unit.projection
     part = data[out_selection] if out_selection else data
+    is_covered = whole and not fields
     request = inner_request(selection)
     if request is None:
         write_chunk(values, unit, data, fields)
@@ -71,12 +74,14 @@ def write_shard(values: StoredValues, unit: Unit, data: NDArray, fields: Fields)
     def merge(stored: bytes | None) -> Buffer | None:
         parts: dict[ChunkCoords, Buffer | None] = {}
         if stored is not None:
-            with _reading_stored():
+            with _reading_stored(replaced=is_covered):
                 parts.update(codec.parts_of(stored))
 
         def write_one(projection: Projection) -> None:
             old = parts.get(projection.coords)
-            parts[projection.coords] = _merged_inner(values, projection, part, fields, old)
+            parts[projection.coords] = _merged_inner(
+                values, projection, part, fields, old, replaced=is_covered
+            )
 
         projections = request.projections(codec.grid)
         run_in_threads(write_one, projections, n_threads=unit.n_threads)
@@ -86,7 +91,7 @@ def write_shard(values: StoredValues, unit: Unit, data: NDArray, fields: Fields)
         return codec.assemble(parts)
 
     try:
-        if not whole or fields:
+        if not is_covered or unit.keeps_beyond:
             store.update(unit.key, merge)
             return
         encoded = merge(None)
@@ -96,8 +101,9 @@ def write_shard(values: StoredValues, unit: Unit, data: NDArray, fields: Fields)
 
 
 def _merged_inner(
-    values: StoredValues, projection: Projection, data: NDArray, fields: Fields, old: Buffer | None
-) -> Buffer | None:
+    values: StoredValues, projection: Projection, data: NDArray, fields: Fields,
+    old: Buffer | None, *, replaced: bool,
+) -> Buffer | None:  # fmt: skip
     """Encode one inner chunk with its new values; the old ones are decoded only if needed."""
     assert values.sharding is not None
     inner = values.sharding.inner
@@ -108,18 +114,23 @@ def _merged_inner(
     else:
         chunk = inner.full_chunk()
         if old is not None:
-            with _reading_stored():
+            with _reading_stored(replaced=replaced):
                 inner.decode(old, chunk)
         _assign(chunk, selection, part, fields)
     return values.sharding.encode_inner(chunk, keep_empty=values.options.write_empty_chunks)
 
 
 @contextmanager
-def _reading_stored() -> Iterator[None]:
-    """Say of a failure that it is of what was stored before, and how to be rid of that."""
+def _reading_stored(*, replaced: bool = False) -> Iterator[None]:
+    """Say of a failure that it is of what was stored before, and how to be rid of that.
+
+    Where all that the array shows is `replaced`, what cannot be read is given up.
+    """
     try:
         yield
     except CodecError as error:
+        if replaced:
+            return
         raise type(error)(
             f"what is stored there cannot be read: {error}. Write the whole chunk to replace it",
             is_advice=True,

@@ -19,6 +19,7 @@ def test_names_of_zarr_python_2() -> None:
     made[...] = 1
     assert made.chunks == (2, 4)
     assert store.get("a/1/0") == np.ones((2, 4)).tobytes()
+    store = cs.MemoryStore()
     assert cs.create(3, dtype="i2", store=store, path="b", chunks=None).chunks == (3,)
     assert cs.array([1, 2], store=store, path="c").path == "c"
 

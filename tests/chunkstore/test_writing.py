@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,10 +20,45 @@ def store() -> RecordingStore:
 
 
 def test_whole_chunks_are_written_unread(store: RecordingStore) -> None:
-    """Chunks that a write covers are replaced without a look, also those cut by the edge."""
+    """Chunks that a write covers are replaced without a look."""
     array = filled(store)
-    array[4:, 3:] = 5
-    assert store.record == [("set", key) for key in ["x/c/1/1", "x/c/1/2", "x/c/2/1", "x/c/2/2"]]
+    array[:8, 3:6] = 5
+    assert store.record == [("set", key) for key in ["x/c/0/1", "x/c/1/1"]]
+
+
+def test_new_arrays_are_written_unread(store: RecordingStore) -> None:
+    """Of an array that is made with its data no chunk is read, also none that the edge cuts."""
+    cs.create_array(store, name="x", data=np.arange(1, 81).reshape(10, 8), chunks=(4, 3))
+    assert not [key for key in store.asked("get") if "/c/" in key]
+
+
+@pytest.mark.parametrize("layout", [{}, {"shards": (8, 3)}, {"zarr_format": 2}], ids=str)
+@pytest.mark.parametrize("place", ["memory", "folder"])
+def test_a_stale_handle_keeps_what_was_appended(
+    tmp_path: Path, layout: dict[str, Any], place: str
+) -> None:
+    """Covering the last chunk as it was keeps the rows that another handle has appended to it."""
+    where = cs.MemoryStore() if place == "memory" else cs.LocalStore(tmp_path)
+    cs.create_array(where, data=np.arange(1, 19).reshape(6, 3), chunks=(4, 3), **layout)
+    stale = cs.open_array(where)
+    cs.open_array(where).append(np.full((4, 3), 99))
+    stale[...] = -1
+    stale[4:] = 7
+    expected = np.vstack([np.full((4, 3), -1), np.full((2, 3), 7), np.full((4, 3), 99)])
+    assert np.array_equal(cs.open_array(where)[...], expected)
+
+
+@pytest.mark.parametrize("layout", [{}, {"shards": (8, 3)}], ids=str)
+@pytest.mark.parametrize("keep", [0, 3, -2])
+def test_a_damaged_chunk_at_the_edge_can_be_replaced(layout: dict[str, Any], keep: int) -> None:
+    """Where the last chunk cannot be read, covering what the array shows of it replaces it."""
+    where = cs.MemoryStore()
+    array = cs.create_array(where, data=np.arange(1, 19).reshape(6, 3), chunks=(4, 3), **layout)
+    last = max(key for key in where.list_prefix("c/"))
+    where.set(last, bytes(where.get(last) or b"")[:keep])
+    first = 0 if layout else 4
+    array[first:] = 7
+    assert (array[first:] == 7).all()
 
 
 def test_parts_of_chunks_are_read_once(store: RecordingStore) -> None:
