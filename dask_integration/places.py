@@ -1,4 +1,4 @@
-"""What a user types for a place on disk, ``STORE`` or ``STORE/path``, and what has to be there.
+"""Places: where nodes are, what a user types for one on disk, and what has to be there.
 
 Floor 1. A node of a hierarchy in a folder is a folder itself and opens on its own, so a place is
 just a path; only when a node is made must the folders above it become groups. Left out: other
@@ -8,13 +8,40 @@ stores, whose URLs are refused here until jobs can write to them.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError, NodeExistsError, NodeNotFoundError, StoreError
 
-__all__ = ["check_parents", "hierarchy_root", "local_place", "make_parent_groups"]
+__all__ = [
+    "check_parents",
+    "hierarchy_root",
+    "is_within",
+    "local_place",
+    "make_parent_groups",
+    "node_place",
+]
 
 _SUFFIX = ".zarr"
+
+
+def node_place(store: cs.Store, path: str) -> tuple[Any, ...]:
+    """Give the parts of where a node is, the same for all ways to name the place."""
+    parts = tuple(path.split("/")) if path else ()
+    if isinstance(store, cs.LocalStore):
+        return Path(store.root, *parts).resolve().parts
+    return (store, *parts)
+
+
+def is_within(inner: tuple[Any, ...], outer: tuple[Any, ...]) -> bool:
+    """Whether one place is another, or lies in it.
+
+    Examples
+    --------
+    >>> is_within(("data", "a", "b"), ("data", "a")), is_within(("data", "ab"), ("data", "a"))
+    (True, False)
+    """
+    return inner[: len(outer)] == outer
 
 
 def local_place(text: str) -> Path:

@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import dask.array as da
@@ -37,6 +36,7 @@ from dask_integration.align import (
 )
 from dask_integration.chunks import BlockGrid, Blocks, largest_block, region_spans, regular_blocks
 from dask_integration.layers import literals_of, refuse_memory_elsewhere, task_array
+from dask_integration.places import is_within, node_place
 
 __all__ = [
     "Align",
@@ -402,10 +402,10 @@ def _aligned(
 
 def refuse_shared_places(targets: Iterable[Target]) -> None:
     """Raise an error if one target lies at or below another."""
-    places = [(_place(target.store, target.array.path), target) for target in targets]
+    places = [(node_place(target.store, target.array.path), target) for target in targets]
     places.sort(key=lambda found: tuple(map(str, found[0])))
     for (outer, first), (inner, second) in pairwise(places):
-        if inner[: len(outer)] == outer:
+        if is_within(inner, outer):
             raise InvalidArgumentError(
                 f"cannot write {first.where} and {second.where} in one job: they are the same "
                 f"place, or one lies in the other"
@@ -452,16 +452,7 @@ def holds(node: cs.Array | cs.Group, source: Any) -> bool:
     """Whether an object is an array at or below the place of a node."""
     if not isinstance(source, cs.Array):
         return False
-    inner, outer = _place(source.store, source.path), _place(node.store, node.path)
-    return inner[: len(outer)] == outer
-
-
-def _place(store: cs.Store, path: str) -> tuple[Any, ...]:
-    """Give the parts of where a node is, the same for all ways to name the place."""
-    parts = tuple(path.split("/")) if path else ()
-    if isinstance(store, cs.LocalStore):
-        return Path(store.root, *parts).resolve().parts
-    return (store, *parts)
+    return is_within(node_place(source.store, source.path), node_place(node.store, node.path))
 
 
 def _where(path: str, store: Any) -> str:

@@ -17,6 +17,7 @@ import xarray as xr
 import chunkstore as cs
 from chunkstore.errors import InvalidArgumentError
 from dask_integration.layers import literals_of
+from dask_integration.places import is_within, node_place
 
 __all__ = ["refuse_replaced", "refuse_rewritten"]
 
@@ -29,16 +30,16 @@ def refuse_replaced(datasets: Iterable[xr.Dataset], store: cs.Store, path: str) 
     InvalidArgumentError
         Naming the variable.
     """
-    target = _place(store, path)
+    target = node_place(store, path)
     for ds in datasets:
         whole = ds.encoding.get("source")
         for name, variable in ds.variables.items():
             if variable._in_memory:
                 continue
-            sources = [_place(array.store, array.path) for array in _sources(variable)]
+            sources = [node_place(array.store, array.path) for array in _sources(variable)]
             if isinstance(whole, str | os.PathLike) and "://" not in str(whole):
                 sources.append(Path(whole).resolve().parts)
-            if any(_within(source, target) for source in sources):
+            if any(is_within(source, target) for source in sources):
                 raise InvalidArgumentError(
                     f"cannot overwrite {path or '/'!r} in {store!r}: variable {name!r} is read "
                     f"from there, and it would be deleted before it is read. Write to another "
@@ -51,8 +52,8 @@ def refuse_rewritten(variable: xr.Variable, array: cs.Array) -> None:
 
     A task that runs again, as after the loss of a worker, would read what it wrote.
     """
-    target = _place(array.store, array.path)
-    if any(_place(source.store, source.path) == target for source in _sources(variable)):
+    target = node_place(array.store, array.path)
+    if any(node_place(source.store, source.path) == target for source in _sources(variable)):
         raise InvalidArgumentError(
             f"cannot write to {array!r}: the values are computed from it, and a task that runs "
             f"again would read what it wrote. Write to another path, or .load() them first"
@@ -68,14 +69,3 @@ def _sources(variable: xr.Variable) -> Iterator[cs.Array]:
             value = getattr(value, "stored", None) or getattr(value, "array", None)
         if isinstance(value, cs.Array):
             yield value
-
-
-def _place(store: cs.Store, path: str) -> tuple[Any, ...]:
-    parts = tuple(path.split("/")) if path else ()
-    if isinstance(store, cs.LocalStore):
-        return Path(store.root, *parts).resolve().parts
-    return (store, *parts)
-
-
-def _within(inner: tuple[Any, ...], outer: tuple[Any, ...]) -> bool:
-    return inner[: len(outer)] == outer
