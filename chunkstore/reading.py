@@ -191,7 +191,8 @@ def _read_inner(
                 out, request.picks, value=data, ranges=within, numbers=fetch.rows.astype(np.int64)
             )
             within = within[left]
-            some = list(request.numbered(codec.grid, [rows[i] for i in left]))
+            if left:
+                some = list(request.numbered(codec.grid, [rows[i] for i in left]))
         for projection, place in zip(some, within.tolist(), strict=True):
             _read_inner_chunk(values, unit, projection, data, place, out)
 
