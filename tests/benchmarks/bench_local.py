@@ -5,6 +5,7 @@ Small steps (one chunk, one open) are repeated within a round, and the time divi
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,9 +146,13 @@ def import_row() -> Row:
             "print(time.perf_counter() - start)"
         )
         command = [sys.executable, "-c", code]
+        # As after an installation: not compiled anew at each start, which a checkout may be.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
         def run() -> Measure:
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, env=environment
+            )
             return Measure(float(done.stdout))
 
         return run
