@@ -46,7 +46,7 @@ def draw(outcomes: Sequence[Outcome], title: str, path: Path) -> bool:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_xlabel(f"as a multiple of {OURS}'s figure: right of the line {OURS} is better")
     picture.suptitle(title.splitlines()[0], fontsize=9, color="#444444")
-    picture.legend(loc="outside upper center", ncols=7, frameon=False, fontsize=8)
+    picture.legend(loc="outside lower center", ncols=7, frameon=False, fontsize=8)
     picture.savefig(path, dpi=130)
     return True
 
