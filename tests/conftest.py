@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -57,6 +58,10 @@ settings.register_profile(
     max_examples=100 if os.environ.get("CI") else 50,
 )
 settings.load_profile("chunkstore")
+
+# A shell that starts a job in the background lets it ignore interrupts, which tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test needs a screen, and matplotlib must not look for one.
 os.environ.setdefault("MPLBACKEND", "Agg")

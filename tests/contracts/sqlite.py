@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from chunkstore.errors import StoreError
@@ -47,7 +46,6 @@ class SqliteStore(ConditionalStore):
     def __init__(self, file: str, *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
         self.file = os.path.abspath(file)
-        self._open = threading.local()
 
     def spec(self) -> tuple[str, dict[str, Any]]:
         """Give what another handle is made of: equality, hash and pickles follow from it."""
@@ -55,14 +53,12 @@ class SqliteStore(ConditionalStore):
 
     @contextmanager
     def _database(self, verb: str, key: str) -> Iterator[sqlite3.Connection]:
-        """Give the connection of this thread, in a transaction; every error names the key."""
+        """Give a connection, in a transaction; every error names the key."""
         try:
-            if getattr(self._open, "process", None) != os.getpid():
-                self._open.connection = sqlite3.connect(self.file, timeout=60)
-                self._open.connection.execute(TABLE)
-                self._open.process = os.getpid()
-            with self._open.connection as connection:
-                yield connection
+            with closing(sqlite3.connect(self.file, timeout=60)) as connection:
+                connection.execute(TABLE)
+                with connection:
+                    yield connection
         except sqlite3.Error as error:
             raise StoreError(
                 f"cannot {verb} {key!r} in {self!r}: {error}", store=self, key=key
@@ -116,9 +112,3 @@ class SqliteStore(ConditionalStore):
             else:
                 done = database.execute(REPLACE, (bytes(value), key, int(version["version"])))
             return done.rowcount == 1
-
-    def close(self) -> None:
-        """Close the connection of this thread."""
-        if getattr(self._open, "process", None) == os.getpid():
-            self._open.connection.close()
-            self._open.process = None

@@ -122,11 +122,9 @@ class TestSqlite(StoreContract):
     """Values in a table: a backend as a third party would write it."""
 
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[SqliteStore]:
+    def store(self, tmp_path: Path) -> SqliteStore:
         """Give a store in a new database."""
-        store = SqliteStore(str(tmp_path / "values.sqlite"))
-        yield store
-        store.close()
+        return SqliteStore(str(tmp_path / "values.sqlite"))
 
     def again(self, store: SqliteStore, *, read_only: bool = False) -> SqliteStore:
         """Give a handle on the same database."""
