@@ -113,19 +113,6 @@ class CountingReads:
         self.n_alive -= 1
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-        local_directory=tmp_path_factory.mktemp("cluster"),
-    ) as started:
-        yield started
-
-
 @pytest.fixture(params=["synchronous", "threads", "processes", "cluster"])
 def scheduler(request: pytest.FixtureRequest, cluster: LocalCluster) -> Iterator[str]:
     """Run the test under each of dask's schedulers."""
